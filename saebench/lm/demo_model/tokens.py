@@ -67,7 +67,7 @@ def pack(
     return contexts
 
 
-def cached_contexts(path: Path, build: "callable") -> UInt16[np.ndarray, "contexts length"]:  # noqa: F821
+def cached_contexts(path: Path, build: "callable") -> UInt16[np.ndarray, "contexts length"]:
     """The packed contexts at `path`, built once."""
     if not path.exists():
         np.save(path.with_suffix(".tmp.npy"), build())

@@ -85,11 +85,9 @@ def prepare(config: dict, packages: Path, work: Path) -> np.ndarray:
     data, model = config["data"], config["model"]
 
     def build() -> np.ndarray:
-        sources = list(
-            gather(packages, library_repeats=data["library_repeats"], test_repeats=data["test_repeats"])
-        )
+        sources = list(gather(packages, library_repeats=data["library_repeats"], test_repeats=data["test_repeats"]))
         if not (work / "tokenizer.json").exists():
-            sample = [s for s in sources if s.repeats > 1] + sources[:: 8]
+            sample = [s for s in sources if s.repeats > 1] + sources[::8]
             train_tokenizer(sample, model["vocab_size"]).save_pretrained(work)
         tokenizer = PreTrainedTokenizerFast.from_pretrained(work)
         documents = encode_sources(tokenizer, sources)
@@ -99,8 +97,13 @@ def prepare(config: dict, packages: Path, work: Path) -> np.ndarray:
             entry[:] = [entry[0] + 1, entry[1] + len(source.text.encode()), entry[2] + len(ids)]
         (work / "data.json").write_text(json.dumps(groups, indent=1))
         return pack(
-            documents, [s.repeats for s in sources], length=model["n_positions"] + 1, bos=tokenizer.bos_token_id,
-            vocab_size=model["vocab_size"], repeated_spans=data["repeated_spans"], seed=data["seed"],
+            documents,
+            [s.repeats for s in sources],
+            length=model["n_positions"] + 1,
+            bos=tokenizer.bos_token_id,
+            vocab_size=model["vocab_size"],
+            repeated_spans=data["repeated_spans"],
+            seed=data["seed"],
         )
 
     return cached_contexts(work / "contexts.npy", build)
@@ -138,8 +141,12 @@ def train(config: dict, contexts: np.ndarray, work: Path) -> GPT2LMHeadModel:
             opt.step()
         if not math.isfinite(loss.item()):
             raise SystemExit(f"loss is {loss.item()} at step {step}; lower the learning rates")
-        record = {"step": step, "loss": loss.item(), "rate": share,
-                  "tokens_per_second": batch * length / (time.perf_counter() - started)}
+        record = {
+            "step": step,
+            "loss": loss.item(),
+            "rate": share,
+            "tokens_per_second": batch * length / (time.perf_counter() - started),
+        }
         with (work / "log.jsonl").open("a") as log:
             log.write(json.dumps(record) + "\n")
         if (step + 1) % settings["checkpoint_steps"] == 0 or step + 1 == steps:

@@ -1,0 +1,116 @@
+"""Every YAML file a user writes: pydantic models, loading, overrides, errors of one line.
+
+A recipe has one section for each step; a command reads the sections that it needs. The defaults are the
+demo's, so that an empty recipe is the demo.
+"""
+
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from saebench.errors import UserError
+
+T = TypeVar("T", bound=BaseModel)
+Precision = Literal["float16", "bfloat16", "float32"]
+
+
+class Section(BaseModel):
+    """A part of a recipe: unknown keys are errors, values never change once loaded."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelConfig(Section):
+    """Which language model is opened, and how it computes."""
+
+    name: str = Field("demo", description="`demo` (bundled), a local Hugging Face folder, or a hub name")
+    revision: str | None = Field(None, description="hub revision (branch, tag or commit)")
+    device: str = Field("cpu", description="torch device: cpu, cuda, cuda:1 …")
+    precision: Literal["auto", "bfloat16", "float32"] = Field(
+        "auto", description="arithmetic of the forward pass; auto: bfloat16 where the hardware multiplies it faster"
+    )
+
+
+class CorpusConfig(Section):
+    """Which text is read, and how it is cut into contexts."""
+
+    name: str = Field(
+        "stdlib-train",
+        description="`stdlib-train`, `stdlib-heldout`, a local file or folder (.txt .py .md .jsonl .parquet), "
+        "or a hub dataset",
+    )
+    subset: str | None = Field(None, description="hub dataset configuration name")
+    split: str = Field("train", description="hub dataset split")
+    text_field: str = Field("text", description="column that holds the text (JSONL, Parquet, hub)")
+    context_length: int | None = Field(None, ge=2, description="tokens per context; default: the model's own")
+    max_tokens: int | None = Field(None, ge=1, description="stop after about so many tokens (whole contexts)")
+    seed: int = Field(0, description="order in which the documents of a local corpus are read")
+
+
+class HarvestConfig(Section):
+    """What is kept of the forward pass, and how it is written."""
+
+    hook_points: list[str] = Field(["blocks.2.hook_resid_post"], min_length=1, description="TransformerLens names")
+    precision: Precision = Field("float16", description="of the shards on disk")
+    batch_contexts: int = Field(32, ge=1, description="contexts per forward pass")
+    shard_batches: int = Field(16, ge=1, description="forward passes per shard: what a kill can lose")
+
+
+class Recipe(Section):
+    """One YAML file: every step of the way from text to features."""
+
+    model: ModelConfig = ModelConfig()
+    corpus: CorpusConfig = CorpusConfig()
+    harvest: HarvestConfig = HarvestConfig()
+
+
+def load_recipe(kind: type[T], path: Path | None, overrides: list[str]) -> T:
+    """Read a recipe, apply `section.key=value` overrides (values are YAML) and validate it.
+
+    Raises:
+        UserError: missing file, bad YAML, unknown key or bad value, each with its place in the file.
+    """
+    data: dict[str, Any] = {}
+    if path is not None:
+        try:
+            data = yaml.safe_load(path.read_text()) or {}
+        except OSError as error:
+            raise UserError(f"cannot read recipe {path}: {error.strerror}") from None
+        except yaml.YAMLError as error:
+            raise UserError(f"recipe {path} is not valid YAML: {' '.join(str(error).split())}") from None
+        if not isinstance(data, dict):
+            raise UserError(f"recipe {path} must be a mapping of sections, not a {type(data).__name__}")
+    for override in overrides:
+        apply_override(data, override)
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        raise UserError(f"{path or 'recipe'}: {explain(error)}") from None
+
+
+def apply_override(data: dict[str, Any], override: str) -> None:
+    """Set one `a.b.c=value` in nested mappings, in place."""
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise UserError(f"--set {override!r} is not KEY=VALUE; write for example --set train.sae.rule.k=64")
+    *path, last = key.split(".")
+    for part in path:
+        data = data.setdefault(part, {})
+        if not isinstance(data, dict):
+            raise UserError(f"--set {override!r}: {part!r} is a value, not a section")
+    try:
+        data[last] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UserError(f"--set {override!r}: the value is not valid YAML; quote it") from None
+
+
+def explain(error: ValidationError) -> str:
+    """The first validation error in one line: where, what, and how many more there are."""
+    first, *rest = error.errors()
+    place = ".".join(str(part) for part in first["loc"])
+    more = f" (and {len(rest)} more)" if rest else ""
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {place!r}; see the documentation of recipes for the known ones{more}"
+    return f"{place}: {first['msg']}, got {first['input']!r}{more}"

@@ -1,0 +1,97 @@
+"""Open a language model: the bundled one, a local Hugging Face folder, or a hub name."""
+
+import hashlib
+import os
+from importlib import resources
+from pathlib import Path
+
+import torch
+
+from saebench.errors import UserError
+from saebench.lm.model import LanguageModel
+
+WEIGHT_FILES = ("*.safetensors", "config.json", "tokenizer*.json")
+
+
+def demo_folder() -> Path:
+    """The Hugging Face folder of the bundled demo model."""
+    return Path(str(resources.files("saebench"))) / "assets" / "demo"
+
+
+def load_lm(
+    name: str = "demo", *, revision: str | None = None, device: str = "cpu", precision: str = "auto"
+) -> LanguageModel:
+    """Boot a model through `TransformerBridge`.
+
+    Args:
+        name: `demo`, a folder in Hugging Face layout, or a hub name.
+        revision: hub revision.
+        device: torch device.
+        precision: arithmetic of the forward pass; see `fast_precision` for `auto`.
+
+    Raises:
+        UserError: no such model, an architecture TransformerBridge does not know, an unusable device.
+    """
+    folder = demo_folder() if name == "demo" else Path(name).expanduser()
+    local = folder.is_dir()
+    if not local and name.startswith((".", "/", "~")):
+        raise UserError(f"model folder {name!r} does not exist")
+    if local and not (folder / "config.json").exists():
+        raise UserError(f"model folder {name!r} has no config.json: it is not in Hugging Face layout")
+    bridge = boot(str(folder) if local else name, revision, device)
+    label = "demo" if name == "demo" else folder.resolve().name if local else name.replace("/", "_")
+    digest = hash_folder(folder) if local else hash_hub(bridge, name)
+    return LanguageModel(
+        bridge, label, digest, fast_precision(device) if precision == "auto" else getattr(torch, precision)
+    )
+
+
+def boot(source: str, revision: str | None, device: str):  # type: ignore[no-untyped-def]
+    """`TransformerBridge.boot_transformers`, with its many ways to fail turned into one line."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    import transformers
+    from transformer_lens.model_bridge import TransformerBridge
+
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device {device!r} cannot be used here: {str(error).splitlines()[0]}") from None
+    arguments = {} if revision is None else {"revision": revision}
+    try:
+        bridge = TransformerBridge.boot_transformers(source, device=device, dtype=torch.float32, **arguments)
+    except Exception as error:  # transformers, huggingface_hub and TransformerLens each raise their own kinds
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"cannot open model {source!r}: {reason}") from None
+    if bridge.tokenizer is None:
+        raise UserError(f"model {source!r} has no tokenizer; add its tokenizer files to the folder")
+    bridge.requires_grad_(False)
+    bridge.eval()
+    return bridge
+
+
+def fast_precision(device: str) -> torch.dtype:
+    """bfloat16 where the hardware has matrix units for it (CUDA ≥ 8.0, AMX), float32 elsewhere.
+
+    AVX-512's bf16 instructions alone are slower than float32 in oneDNN.
+    """
+    if device.startswith("cuda"):
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    return torch.bfloat16 if device == "cpu" and torch.cpu._is_amx_tile_supported() else torch.float32
+
+
+def hash_folder(folder: Path) -> str:
+    """sha256 over the names and contents of the files that decide what the model computes."""
+    digest = hashlib.sha256()
+    for path in sorted(path for pattern in WEIGHT_FILES for path in folder.glob(pattern)):
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def hash_hub(bridge, name: str) -> str:  # type: ignore[no-untyped-def]
+    """sha256 of a hub model's name and resolved commit."""
+    commit = getattr(bridge.original_model.config, "_commit_hash", None)
+    return hashlib.sha256(f"{name}@{commit}".encode()).hexdigest()

@@ -1,0 +1,113 @@
+"""A language model as the rest of the house sees it: tokens in, activations of hook points out."""
+
+import difflib
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from saebench.errors import UserError
+
+HOOK_KINDS = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_mlp_out", "hook_attn_out", "attn.hook_z")
+
+
+class _LastHookReached(Exception):
+    """Ends a forward pass once everything asked for has been seen."""
+
+
+class LanguageModel:
+    """A bridged model with its identity.
+
+    Attributes:
+        bridge: the `TransformerBridge` itself, for work that this class does not cover.
+        name: label used in identifiers.
+        sha256: identity of weights, configuration and tokenizer.
+        precision: arithmetic of the forward pass; weights stay in float32.
+    """
+
+    def __init__(self, bridge: Any, name: str, sha256: str, precision: torch.dtype) -> None:
+        self.bridge = bridge
+        self.name = name
+        self.sha256 = sha256
+        self.precision = precision
+        self.tokenizer: PreTrainedTokenizerBase = bridge.tokenizer
+        self.d_model: int = bridge.cfg.d_model
+        self.n_layers: int = bridge.cfg.n_layers
+        self.d_vocab: int = bridge.cfg.d_vocab
+        self.context_length: int = bridge.cfg.n_ctx
+        self.device = next(bridge.original_model.parameters()).device
+
+    def check_hook_points(self, hook_points: Sequence[str]) -> None:
+        """Raise `UserError` for a hook point this model lacks, naming the nearest that it has."""
+        known = self.bridge.hook_dict
+        for name in hook_points:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=3, cutoff=0.3)
+                kinds = ", ".join(f"blocks.0…{self.n_layers - 1}.{kind}" for kind in HOOK_KINDS)
+                raise UserError(
+                    f"model {self.name!r} has no hook point {name!r}; nearest: {', '.join(near)}; usual ones: {kinds}"
+                )
+
+    def arithmetic(self) -> AbstractContextManager:
+        """Autocast to `precision` where that is not float32."""
+        return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
+
+    @torch.no_grad()
+    def activations(
+        self, tokens: Int[Tensor, "batch context"], hook_points: Sequence[str]
+    ) -> dict[str, Float[Tensor, "batch context width"]]:
+        """Activations of several hook points in one pass, which ends at the last of them.
+
+        Heads are concatenated: `hook_z` has width heads · d_head.
+        """
+        found: dict[str, Tensor] = {}
+
+        def capture(value: Tensor, hook: Any, name: str) -> None:
+            found[name] = rearrange(value, "b c ... -> b c (...)") if value.ndim > 3 else value
+            if len(found) == len(set(hook_points)):
+                raise _LastHookReached
+
+        hooks = [(name, partial(capture, name=name)) for name in hook_points]
+        with self.arithmetic(), self.bridge.hooks(fwd_hooks=hooks):
+            try:
+                self.bridge(tokens.to(self.device), return_type=None)
+            except _LastHookReached:
+                pass
+        return found
+
+    @torch.no_grad()
+    def loss(
+        self,
+        tokens: Int[Tensor, "batch context"],
+        hooks: Sequence[tuple[str, Callable[..., Tensor]]] = (),
+    ) -> Float[Tensor, "batch context-1"]:
+        """Cross-entropy (nats) of every next token, with `hooks` (TransformerLens style) applied."""
+        tokens = tokens.to(self.device)
+        with self.arithmetic(), self.bridge.hooks(fwd_hooks=list(hooks)):
+            logits = self.bridge(tokens, return_type="logits")
+        flat = torch.nn.functional.cross_entropy(
+            logits[:, :-1].flatten(0, 1).float(), tokens[:, 1:].flatten().long(), reduction="none"
+        )
+        return flat.view(len(tokens), -1)
+
+    @torch.no_grad()
+    def logit_lens(self, directions: Float[Tensor, "n width"], hook_point: str) -> Float[Tensor, "n vocab"]:
+        """Direct effect of directions at a hook point on the logits: through the final norm's centring and gain,
+        then the unembedding. The norm's scale depends on the token and is left out.
+
+        Directions of `hook_z` pass through the layer's output projection first.
+        """
+        vectors = directions.to(self.device, torch.float32)
+        if hook_point.endswith("hook_z"):
+            layer = int(hook_point.split(".")[1])
+            vectors = vectors @ self.bridge.W_O[layer].flatten(0, 1).float()
+        norm = self.bridge.ln_final
+        if not self.bridge.cfg.uses_rms_norm:
+            vectors = vectors - vectors.mean(-1, keepdim=True)
+        return (vectors * norm.weight.float()) @ self.bridge.W_U.float()
