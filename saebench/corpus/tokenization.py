@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 from jaxtyping import Int
+from tokenizers import Encoding
 from transformers import PreTrainedTokenizerBase
 
 
@@ -65,7 +66,7 @@ class SourceTokenizer:
         encodings = self.tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False)
         return [self._with_lengths(text, encoding) for text, encoding in zip(texts, encodings, strict=True)]
 
-    def _with_lengths(self, text, encoding):  # type: ignore[no-untyped-def]
+    def _with_lengths(self, text: str, encoding: Encoding) -> tuple[np.ndarray, np.ndarray]:
         ids = np.array(encoding.ids, np.int64)
         if self.byte_level:
             lengths = self.piece_lengths[ids]

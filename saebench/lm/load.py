@@ -4,6 +4,7 @@ import hashlib
 import os
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -46,7 +47,7 @@ def load_lm(
     )
 
 
-def boot(source: str, revision: str | None, device: str):  # type: ignore[no-untyped-def]
+def boot(source: str, revision: str | None, device: str) -> Any:
     """`TransformerBridge.boot_transformers`, with its many ways to fail turned into one line."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -91,7 +92,7 @@ def hash_folder(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def hash_hub(bridge, name: str) -> str:  # type: ignore[no-untyped-def]
+def hash_hub(bridge: Any, name: str) -> str:
     """sha256 of a hub model's name and resolved commit."""
     commit = getattr(bridge.original_model.config, "_commit_hash", None)
     return hashlib.sha256(f"{name}@{commit}".encode()).hexdigest()

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import Any
 
@@ -17,8 +17,8 @@ from saebench.errors import UserError
 HOOK_KINDS = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_mlp_out", "hook_attn_out", "attn.hook_z")
 
 
-class _LastHookReached(Exception):
-    """Ends a forward pass once everything asked for has been seen."""
+class _LastHookError(Exception):
+    """Not a failure: ends a forward pass once everything asked for has been seen."""
 
 
 class LanguageModel:
@@ -68,17 +68,14 @@ class LanguageModel:
         """
         found: dict[str, Tensor] = {}
 
-        def capture(value: Tensor, hook: Any, name: str) -> None:
+        def capture(value: Tensor, *, hook: Any, name: str) -> None:  # noqa: ARG001 (TransformerLens passes it)
             found[name] = rearrange(value, "b c ... -> b c (...)") if value.ndim > 3 else value
             if len(found) == len(set(hook_points)):
-                raise _LastHookReached
+                raise _LastHookError
 
         hooks = [(name, partial(capture, name=name)) for name in hook_points]
-        with self.arithmetic(), self.bridge.hooks(fwd_hooks=hooks):
-            try:
-                self.bridge(tokens.to(self.device), return_type=None)
-            except _LastHookReached:
-                pass
+        with self.arithmetic(), self.bridge.hooks(fwd_hooks=hooks), suppress(_LastHookError):
+            self.bridge(tokens.to(self.device), return_type=None)
         return found
 
     @torch.no_grad()
