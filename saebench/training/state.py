@@ -1,0 +1,94 @@
+"""Everything a training run carries from step to step, and its form on disk.
+
+Decisions: one safetensors file per checkpoint, written whole or not at all; what is not a tensor is JSON in its one
+metadata key. No random state is kept because none is used: initial weights and the ring's orders come from the seed.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Int
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from saebench.files import atomic_write
+from saebench.saes import SAE, SparseCodes
+from saebench.training.config import TrainConfig
+from saebench.training.ring import Ring
+
+KEEP = 2
+
+
+@dataclass
+class State:
+    """A run between two steps."""
+
+    sae: SAE
+    optimizer: torch.optim.Adam
+    idle: Int[Tensor, " n_latents"]
+    """Tokens since each latent fired last, or since the start."""
+    step: int = 0
+    seconds: float = 0.0
+
+    def dead(self) -> Bool[Tensor, " n_latents"]:
+        """Latents that have not fired for the rule's `dead_after` tokens."""
+        return self.idle >= self.sae.rule.dead_after
+
+    def count_fired(self, codes: SparseCodes) -> None:
+        """Note which latents fired in a batch."""
+        self.idle += len(codes)
+        self.idle[codes.pattern.by_latent.offsets.diff() > 0] = 0
+
+
+def new_state(config: TrainConfig, d_model: int) -> State:
+    """A run before its first step; the SAE is not yet fitted to data."""
+    sae = SAE.create(d_model, config.sae.n_latents, config.build_rule(), config.seed)
+    sae.kernel = config.build_kernel()
+    optimizer = torch.optim.Adam(sae.parameters(), lr=config.lr or 0.0, eps=6.25e-10, fused=True)
+    return State(sae, optimizer, torch.zeros(sae.n_latents, dtype=torch.int64))
+
+
+def save_checkpoint(folder: Path, state: State, ring: Ring) -> None:
+    """Write the checkpoint of this step, then remove all but the latest two. Raises UserError for a full disk."""
+    folder.mkdir(exist_ok=True)
+    tensors = {f"sae.{name}": p.detach() for name, p in state.sae.named_parameters()} | {"idle": state.idle}
+    for name, parameter in state.sae.named_parameters():
+        tensors |= {f"adam.{name}.{key}": value for key, value in state.optimizer.state[parameter].items()}
+    rest = {"step": state.step, "seconds": state.seconds, "ring": ring.state()}
+    with atomic_write(folder / f"step-{state.step:09d}.safetensors") as file:
+        file.write(save(tensors, {"saebench": json.dumps(rest)}))
+    for old in checkpoints(folder)[:-KEEP]:
+        old.unlink()
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The folder's checkpoints, oldest first."""
+    return sorted(folder.glob("step-*.safetensors"))
+
+
+def load_latest(folder: Path, state: State) -> dict[str, Any] | None:
+    """Bring a new state to the latest readable checkpoint and return the ring's state; None without any.
+
+    A checkpoint that cannot be read (a disk's fault: none is ever half-written) is passed over for the one before.
+    """
+    for path in reversed(checkpoints(folder)):
+        try:
+            with safe_open(path, framework="pt") as file:
+                rest = json.loads(file.metadata()["saebench"])
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 — not a mapping
+        except (SafetensorError, OSError, ValueError):
+            continue
+        with torch.no_grad():
+            for name, parameter in state.sae.named_parameters():
+                parameter.copy_(tensors[f"sae.{name}"])
+                prefix = f"adam.{name}."
+                state.optimizer.state[parameter] = {
+                    key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)
+                }
+        state.idle, state.step, state.seconds = tensors["idle"], rest["step"], rest["seconds"]
+        return rest["ring"]
+    return None
