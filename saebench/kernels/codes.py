@@ -114,7 +114,7 @@ def positive_entries(
     positive = values > 0
     n, k = values.shape
     if positive.all():
-        offsets = torch.arange(0, n * k + 1, k, device=values.device) if k else torch.zeros_like(latents[:, :0])
+        offsets = torch.arange(n + 1, device=values.device) * k
         return SparseCodes(values.reshape(-1), latents.reshape(-1).int(), offsets, n_latents)
     offsets = torch.zeros(n + 1, dtype=torch.int64, device=values.device)
     torch.cumsum(positive.sum(1), 0, out=offsets[1:])
