@@ -1,0 +1,38 @@
+"""The feature store: what each feature of a sparse autoencoder responds to, on the disk and from Python.
+
+Knows numpy, pyarrow and duckdb; never torch. Reading: `FeatureStore`. Writing: `IndexWriter`. What exists: `Catalog`.
+"""
+
+from store.blocks import ContextBlock, DecoderTables
+from store.catalog import Catalog
+from store.errors import StoreError
+from store.feature import Band, Example, Feature, Histogram, Logit, Logits, Neighbour, Stats
+from store.index import Context, Index
+from store.reader import FeatureStore
+from store.relation import Relation
+from store.workspace import index_id, indexes_folder, staging_folder
+from store.writer import IndexWriter, find_index
+
+__all__ = [
+    "Band",
+    "Catalog",
+    "Context",
+    "ContextBlock",
+    "DecoderTables",
+    "Example",
+    "Feature",
+    "FeatureStore",
+    "Histogram",
+    "Index",
+    "IndexWriter",
+    "Logit",
+    "Logits",
+    "Neighbour",
+    "Relation",
+    "Stats",
+    "StoreError",
+    "find_index",
+    "index_id",
+    "indexes_folder",
+    "staging_folder",
+]

@@ -1,0 +1,95 @@
+"""The catalogue of a workspace: which corpora, harvests, SAEs and indexes it holds."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from store.errors import StoreError, explained
+from store.migrations import migrate
+from store.workspace import CATALOG, check_id
+
+KINDS = ("corpus", "harvest", "sae", "index")
+_PATIENCE = 20.0
+_one_at_a_time = threading.Lock()
+
+
+class Catalog:
+    """Small mutable rows in `catalog.duckdb`, opened for milliseconds at a time.
+
+    DuckDB lets one process write a file or many read it; so every call opens the file, does its work and closes it,
+    and waits up to 20 seconds while another process does the same.
+    """
+
+    def __init__(self, workspace: str | Path) -> None:
+        """Create the catalogue of a workspace, or bring it up to date.
+
+        Raises:
+            StoreError: it was written by a newer version, is damaged or cannot be written.
+        """
+        self.path = Path(workspace) / CATALOG
+        with explained("cannot create", self.path.parent):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self._open() as connection:
+            migrate(connection, "catalog", self.path)
+
+    def put(self, kind: str, id: str, info: dict[str, Any]) -> None:
+        """Record or replace one entry; `info` must be JSON."""
+        _check_kind(kind)
+        check_id(id)
+        with self._open() as connection:
+            connection.execute("INSERT OR REPLACE INTO entry VALUES (?, ?, ?)", [kind, id, json.dumps(info)])
+
+    def get(self, kind: str, id: str) -> dict[str, Any]:
+        """One entry, its id under "id".
+
+        Raises:
+            StoreError: there is none; the message lists those that exist.
+        """
+        entries = self.all(kind)
+        for entry in entries:
+            if entry["id"] == id:
+                return entry
+        known = ", ".join(entry["id"] for entry in entries) or "none"
+        raise StoreError(f"the workspace {self.path.parent} has no {kind} {id!r}; it has: {known}")
+
+    def all(self, kind: str) -> list[dict[str, Any]]:
+        """All entries of a kind, sorted by id, each with its id under "id"."""
+        _check_kind(kind)
+        with self._open() as connection:
+            rows = connection.execute("SELECT id, info FROM entry WHERE kind = ? ORDER BY id", [kind]).fetchall()
+        return [{**json.loads(info), "id": id} for id, info in rows]
+
+    @contextmanager
+    def _open(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with _one_at_a_time, explained("cannot use", self.path):
+            connection = _connect(self.path)
+            try:
+                yield connection
+            finally:
+                connection.close()
+
+
+def _connect(path: Path) -> duckdb.DuckDBPyConnection:
+    give_up = time.monotonic() + _PATIENCE
+    wait = 0.002
+    while True:
+        try:
+            return duckdb.connect(str(path), config={"threads": 1, "memory_limit": "256MB"})
+        except duckdb.IOException as error:
+            if "lock" not in str(error):
+                raise
+            if time.monotonic() > give_up:
+                raise StoreError(f"{path} is in use by another process; try again") from None
+        time.sleep(wait)
+        wait = min(2 * wait, 0.1)
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in KINDS:
+        raise StoreError(f"the catalogue has no kind {kind!r}; it has: {', '.join(KINDS)}")

@@ -1,0 +1,252 @@
+"""One feature as a page shows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from store.errors import StoreError
+from store.halfs import to_float
+from store.index import Context, Index
+from store.text import display_pieces
+
+
+class Neighbour(NamedTuple):
+    """A feature with a similar decoder direction."""
+
+    feature: int
+    cosine: float
+    """Cosine between the two decoder rows."""
+
+
+class Logit(NamedTuple):
+    """What a feature does to one token's logit."""
+
+    token: int
+    text: str
+    value: float
+    """Logit per unit of activation."""
+
+
+class Logits(NamedTuple):
+    """The tokens that a feature raises and lowers most, strongest first."""
+
+    promoted: list[Logit]
+    suppressed: list[Logit]
+
+
+class Histogram(NamedTuple):
+    """counts[i] is how many fall between edges[i] and edges[i + 1]; one more edge than counts, or neither."""
+
+    edges: NDArray[np.float32]
+    counts: NDArray[np.int64]
+
+
+class Band(NamedTuple):
+    """Examples drawn evenly from the activations between two quantiles."""
+
+    lo: float
+    hi: float
+    """Shares of the feature's own activations, weakest 0, strongest 1."""
+    examples: list[Example]
+
+
+@dataclass(frozen=True)
+class Stats:
+    """A feature's statistics over ordinary tokens of the corpus; those of activations are zero if it is dead.
+
+    Attributes:
+        n_active: tokens on which it is active; density: their share of all tokens.
+        n_documents, documents_share: documents in which it is active.
+        mean: mean activation over active tokens; max_activation: the largest.
+        q: quantiles of its activations by share (nearest rank), empty if dead.
+        top_token: the token that carries most of its activation, top_token_share how much of it.
+        promoted, suppressed: texts of the tokens whose logits it raises and lowers most.
+    """
+
+    feature: int
+    n_active: int
+    density: float
+    n_documents: int
+    documents_share: float
+    mean: float
+    max_activation: float
+    q: dict[float, float]
+    top_token: str | None
+    top_token_id: int | None
+    top_token_share: float
+    decoder_norm: float
+    encoder_decoder_cosine: float
+    promoted: list[str]
+    suppressed: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """A place where a feature is active, with the text around it.
+
+    Attributes:
+        context, position: where the peak is; value: the activation there.
+        document: name; byte: offset of the peak token in the document.
+        start: position in the context of the window's first token.
+        tokens, pieces, special, activations: the window, token by token: ids, source bytes (of special tokens their
+            name), which are special, float32 activations.
+        peak: index of the peak in the window.
+    """
+
+    context: int
+    position: int
+    value: float
+    document: str
+    byte: int
+    start: int
+    tokens: list[int]
+    pieces: list[bytes]
+    special: list[bool]
+    activations: NDArray[np.float32]
+    peak: int
+    _index: Index
+    _context_activations: NDArray[np.float32]
+
+    @property
+    def text(self) -> list[str]:
+        """One string per token of the window, for showing (see `store.text.display_pieces`)."""
+        return display_pieces(self.pieces)
+
+    def whole(self) -> Example:
+        """The same example with its whole context instead of a window."""
+        context: Context = self._index.context(self.context)
+        changed = {"start": 0, "peak": self.position, "activations": self._context_activations}
+        texts = {"tokens": context.tokens, "pieces": context.pieces, "special": context.special}
+        return Example(**{**self.__dict__, **changed, **texts})
+
+    def __repr__(self) -> str:
+        text = self.text
+        left, right = "".join(text[: self.peak]), "".join(text[self.peak + 1 :])
+        return f"<{self.value:.3g} {self.document}: {left!r} →{text[self.peak]!r}← {right!r}>"
+
+
+class Feature:
+    """One feature of one index. Everything is read when first asked for."""
+
+    def __init__(self, index: Index, feature: int) -> None:
+        """Raises StoreError if the index has no such feature."""
+        if not 0 <= feature < index.n_features:
+            raise StoreError(f"{index.id} has no feature {feature}; it has 0 to {index.n_features - 1}")
+        self.index, self.feature = index, int(feature)
+
+    @cached_property
+    def stats(self) -> Stats:
+        """Its statistics."""
+        names = [field.name for field in fields(Stats)]
+        row = dict(zip(names, self._row("feature", ", ".join(names)), strict=True))
+        return Stats(**{**row, "q": dict(zip(self.index.meta["quantiles"], row["q"], strict=False))})
+
+    def top(self, n: int = 20) -> list[Example]:
+        """The strongest examples (32 at most are kept), one per context and per different text around the peak."""
+        return self._examples.get(0, [])[:n]
+
+    def quantile_examples(self, n_per_band: int = 5) -> list[Band]:
+        """Examples from each band of its activations' ranks, strongest band first; 8 at most are kept per band."""
+        edges = self.index.meta["bands"]
+        bands = [Band(lo, hi, self._examples.get(i, [])) for i, (lo, hi) in enumerate(_pairs(edges), start=1)]
+        return [Band(band.lo, band.hi, _spread(band.examples, n_per_band)) for band in reversed(bands)]
+
+    def histogram(self) -> Histogram:
+        """Its activations in 30 equal bins from 0 to its largest; empty if it is dead."""
+        edges, counts = self._row("histogram", "edges, counts")
+        if not any(counts):
+            return Histogram(np.zeros(0, np.float32), np.zeros(0, np.int64))
+        return Histogram(np.array(edges, np.float32), np.array(counts, np.int64))
+
+    def logit_histogram(self) -> Histogram:
+        """Its effect on the logits of the whole vocabulary, per unit of activation."""
+        (counts,) = self._row("logit_histogram", "counts")
+        return Histogram(np.array(self.index.meta["logit_histogram_edges"], np.float32), np.array(counts, np.int64))
+
+    def neighbours(self) -> list[Neighbour]:
+        """The features with the most similar decoder rows, most similar first."""
+        sql = f"SELECT neighbour, cosine FROM {self.index.table('neighbour')} WHERE feature = ?::INTEGER ORDER BY rank"
+        return [Neighbour(*row) for row in self.index.rows(sql, self.feature)]
+
+    def logits(self) -> Logits:
+        """The tokens it promotes and suppresses."""
+        sql = (
+            f"SELECT sign, token, logit FROM {self.index.table('logit')} WHERE feature = ?::INTEGER ORDER BY sign, rank"
+        )
+        rows = self.index.rows(sql, self.feature)
+        found: dict[int, list[Logit]] = {1: [], -1: []}
+        for (sign, token, value), text in zip(rows, self._texts([row[1] for row in rows]), strict=True):
+            found[sign].append(Logit(token, text, value))
+        return Logits(found[1], found[-1])
+
+    def _texts(self, tokens: list[int]) -> list[str]:
+        return [display_pieces([self.index.vocabulary[token]])[0] for token in tokens]
+
+    def _row(self, table: str, columns: str) -> tuple[Any, ...]:
+        return self.index.rows(
+            f"SELECT {columns} FROM {self.index.table(table)} WHERE feature = ?::INTEGER", self.feature
+        )[0]
+
+    @cached_property
+    def _examples(self) -> dict[int, list[Example]]:
+        columns = "band, place, document, byte, start, tokens, spans, source, active, halves"
+        sql = f"SELECT {columns} FROM {self.index.table('example')} WHERE feature = ?::INTEGER ORDER BY band, rank"
+        found: dict[int, list[Example]] = {}
+        for band, *columns_of_one in self.index.rows(sql, self.feature):
+            found.setdefault(band, []).append(self._example(*columns_of_one))
+        return found
+
+    def _example(
+        self,
+        place: int,
+        document: int,
+        byte: int,
+        start: int,
+        tokens: list[int],
+        spans: list[int],
+        source: bytes,
+        active: list[int],
+        halves: list[int],
+    ) -> Example:
+        context, position = divmod(place, self.index.context_length)
+        activations = np.zeros(self.index.context_length, np.float32)
+        activations[active] = to_float(np.array(halves, np.int16))
+        return Example(
+            context=context,
+            position=position,
+            value=float(activations[position]),
+            document=self.index.documents[document],
+            byte=byte,
+            start=start,
+            tokens=tokens,
+            pieces=self.index.cut(tokens, spans, source),
+            special=[span < 0 for span in spans],
+            activations=activations[start : start + len(tokens)],
+            peak=position - start,
+            _index=self.index,
+            _context_activations=activations,
+        )
+
+    def __repr__(self) -> str:
+        s = self.stats
+        return (
+            f"<Feature {self.feature} of {self.index.id}: density {s.density:.2e}, max {s.max_activation:.3g}, "
+            f"mostly on {s.top_token!r}, promotes {', '.join(map(repr, s.promoted[:5]))}>"
+        )
+
+
+def _pairs(edges: list[float]) -> list[tuple[float, float]]:
+    return list(pairwise(edges))
+
+
+def _spread(examples: list[Example], n: int) -> list[Example]:
+    """n of them, evenly spread over their order."""
+    if n >= len(examples):
+        return examples
+    return [examples[i * len(examples) // n] for i in range(n)]

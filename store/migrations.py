@@ -1,0 +1,50 @@
+"""Numbered SQL files, and how far a database has come along them."""
+
+from functools import cache
+from importlib import resources
+
+import duckdb
+
+from store.errors import StoreError
+
+
+@cache
+def migrations(kind: str) -> tuple[str, ...]:
+    """The SQL of schema/<kind>_0001.sql, schema/<kind>_0002.sql, … in order; the version is their number."""
+    folder = resources.files("store") / "schema"
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name.startswith(f"{kind}_"))
+    return tuple((folder / name).read_text(encoding="utf-8") for name in names)
+
+
+def latest(kind: str) -> int:
+    """The schema version that this code writes."""
+    return len(migrations(kind))
+
+
+def check_version(kind: str, found: int, path: object) -> None:
+    """Raise StoreError if a file was written by a newer version of the store."""
+    if found > latest(kind):
+        raise StoreError(
+            f"{path} was written by a newer version (schema {found}, this one reads up to {latest(kind)}); "
+            "update saebench"
+        )
+
+
+def migrate(connection: duckdb.DuckDBPyConnection, kind: str, path: object) -> None:
+    """Bring the database of a connection up to the latest version, all of it or nothing.
+
+    Raises:
+        StoreError: the database is newer than this code.
+    """
+    connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)")
+    rows = connection.execute("SELECT max(version) FROM schema_version").fetchall()
+    found = rows[0][0] or 0
+    check_version(kind, found, path)
+    if found == latest(kind):
+        return
+    connection.execute("BEGIN")
+    for version, sql in enumerate(migrations(kind), start=1):
+        if version > found:
+            connection.execute(sql)
+            connection.execute("INSERT INTO schema_version VALUES (?)", [version])
+    connection.execute("COMMIT")

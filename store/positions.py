@@ -1,0 +1,122 @@
+"""What lies at every place (context * context_length + position) of an index, in files mapped into memory.
+
+8 + 4 + 4 + 8 bytes per token and the source text, in the page cache rather than in the process.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from store.staging import Part, read
+
+BEFORE, AFTER = 24, 16
+"""The window of text stored with an example: tokens before and after its peak."""
+SAME_BEFORE, SAME_AFTER = 8, 4
+"""Two examples show the same text if these many tokens before and after the peak are equal."""
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Per place: token id, bytes of source (-1: special), first byte in `source`, hash of the tokens around it."""
+
+    length: int
+    tokens: NDArray[np.int32]
+    spans: NDArray[np.int32]
+    first_byte: NDArray[np.int64]
+    around: NDArray[np.uint64]
+    source: NDArray[np.uint8]
+    segment_places: NDArray[np.int64]
+    segment_documents: NDArray[np.int32]
+    segment_bytes: NDArray[np.int64]
+
+    def segment_of(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Index of the segment that holds each place."""
+        return np.searchsorted(self.segment_places, places, side="right") - 1
+
+    def documents_of(self, places: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Document number of each place."""
+        return self.segment_documents[self.segment_of(places)]
+
+    def bytes_of(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Offset of each place's token in its document."""
+        segment = self.segment_of(places)
+        run = self.first_byte[places] - self.first_byte[self.segment_places[segment]]
+        return self.segment_bytes[segment] + run
+
+    def ordinary(self) -> NDArray[np.int64]:
+        """Places of tokens that are not special."""
+        return np.flatnonzero(self.spans >= 0)
+
+
+def map_positions(parts: Sequence[Part], length: int, scratch: Path) -> Positions:
+    """Spread the staged contexts over files in `scratch`."""
+    n = parts[-1].stop * length
+    tokens, spans = _file(scratch / "tokens", np.int32, n), _file(scratch / "spans", np.int32, n)
+    first_byte, around = _file(scratch / "first_byte", np.int64, n), _file(scratch / "around", np.uint64, n)
+    segments: list[NDArray[np.int64]] = []
+    n_bytes = 0
+    with (scratch / "source").open("wb") as source:
+        for part in parts:
+            table = read(part.contexts)
+            here = slice(part.start * length, part.stop * length)
+            tokens[here], spans[here] = flat(table["tokens"]), flat(table["spans"])
+            widths = np.maximum(spans[here], 0).astype(np.int64)
+            first_byte[here] = n_bytes + np.cumsum(widths) - widths
+            n_bytes += int(widths.sum())
+            around[here] = hashes_around(tokens[here].reshape(-1, length)).ravel()
+            source.writelines(table["source"].to_pylist())
+            segments.append(_segments(table, length))
+    found = np.concatenate(segments)
+    text: NDArray[np.uint8] = np.memmap(scratch / "source", np.uint8, "r") if n_bytes else np.zeros(0, np.uint8)
+    return Positions(
+        length,
+        tokens,
+        spans,
+        first_byte,
+        around,
+        text,
+        found[:, 0].copy(),
+        found[:, 1].astype(np.int32),
+        found[:, 2].copy(),
+    )
+
+
+def _file(path: Path, dtype: Any, size: int) -> NDArray[Any]:
+    return np.memmap(path, dtype, "w+", shape=(size,))
+
+
+def flat(column: pa.ChunkedArray) -> NDArray[Any]:
+    """The values of a column of lists, end to end."""
+    return column.combine_chunks().flatten().to_numpy()
+
+
+def _segments(table: pa.Table, length: int) -> NDArray[np.int64]:
+    column = table["segments"].combine_chunks()
+    structs = column.flatten()
+    counts = np.diff(column.offsets.to_numpy())
+    contexts = np.repeat(table["context"].to_numpy().astype(np.int64), counts)
+    names = ("position", "document", "byte")
+    position, document, byte = (structs.field(name).to_numpy().astype(np.int64) for name in names)
+    return np.stack([contexts * length + position, document, byte], axis=1)
+
+
+def hashes_around(tokens: NDArray[np.int32]) -> NDArray[np.uint64]:
+    """uint64[n, L]: a hash of the tokens from SAME_BEFORE before to SAME_AFTER after each, within its context."""
+    padded = np.pad(tokens.astype(np.uint64) + np.uint64(1), ((0, 0), (SAME_BEFORE, SAME_AFTER)))
+    out = np.zeros(tokens.shape, np.uint64)
+    for offset in range(SAME_BEFORE + 1 + SAME_AFTER):
+        out = mix(out ^ padded[:, offset : offset + tokens.shape[1]])
+    return out
+
+
+def mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """SplitMix64: spreads 64 bits evenly over 64 bits (Steele, Lea, Flood 2014)."""
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))

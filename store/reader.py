@@ -1,0 +1,185 @@
+"""The way into a workspace's features."""
+
+from __future__ import annotations
+
+import re
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import duckdb
+
+from store.catalog import Catalog
+from store.errors import StoreError, explained
+from store.feature import Feature
+from store.index import Context, Index
+from store.reading import attach, quoted
+from store.relation import Relation, relation
+from store.workspace import CATALOG, index_files, indexes_folder, split_index_id
+
+
+class FeatureStore:
+    """Reads the feature indexes of a workspace; safe to share between threads.
+
+    Finished indexes are picked up while it is open. Where a method takes `sae` and `corpus`, they may be left out as
+    long as only one index fits.
+    """
+
+    def __init__(self, workspace: Path, threads: int | None, memory_limit: str) -> None:
+        self.workspace = workspace
+        self._lock = threading.Lock()
+        self._attached: dict[Path, Index] = {}
+        self._closed = False
+        settings: dict[str, Any] = {"memory_limit": memory_limit, "temp_directory": ""}
+        if threads is not None:
+            settings["threads"] = threads
+        self._connection = duckdb.connect(config=settings)
+        self._connection.execute("SET GLOBAL disabled_optimizers = 'late_materialization'")
+
+    @classmethod
+    def open(cls, workspace: str | Path, threads: int | None = None, memory_limit: str = "2GB") -> FeatureStore:
+        """Open a workspace for reading; use as a context manager, or call `close`.
+
+        Args:
+            workspace: the folder with `indexes/` in it.
+            threads: of DuckDB for one query; all cores by default, 1 is best under many small requests.
+            memory_limit: of DuckDB; a query that needs more fails.
+
+        Raises:
+            StoreError: there is no such folder.
+        """
+        path = Path(workspace)
+        if not path.is_dir():
+            raise StoreError(f"there is no workspace {path}; make one with `saebench demo --workspace {path}`")
+        return cls(path, threads, memory_limit)
+
+    def close(self) -> None:
+        """Release the files. Relations of this store cannot be fetched afterwards."""
+        with self._lock:
+            self._closed = True
+            self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def saes(self) -> list[dict[str, Any]]:
+        """What is known of each SAE, by id: its entry in the catalogue, and under "indexes" its indexes' figures."""
+        indexes: dict[str, list[dict[str, Any]]] = {}
+        for figures in self.indexes():
+            indexes.setdefault(figures["sae_id"], []).append(figures)
+        entries = {id: {"id": id} for id in indexes}
+        for entry in self._catalogued("sae"):
+            entries[entry["id"]] = entry
+        return [{**entry, "indexes": indexes.get(id, [])} for id, entry in sorted(entries.items())]
+
+    def indexes(self) -> list[dict[str, Any]]:
+        """Headline figures and provenance of every finished index, by id; "alias" is its name in `sql`."""
+        found = (self._open(path) for path in self._files().values())
+        return [{"id": i.id, "alias": i.alias, "path": str(i.path), **i.meta} for i in found]
+
+    def index(self, sae: str | None = None, corpus: str | None = None) -> Index:
+        """One index.
+
+        Raises:
+            StoreError: none fits, or several; the message lists them.
+        """
+        files = self._files()
+        fitting = [id for id in files if _fits(id, sae, corpus)]
+        if len(fitting) == 1:
+            return self._open(files[fitting[0]])
+        if not files:
+            raise StoreError(f"{self.workspace} has no finished index; make one with `saebench index`")
+        if not fitting:
+            wanted = " on corpus ".join(repr(part) for part in (sae, corpus) if part is not None)
+            raise StoreError(f"{self.workspace} has no index of {wanted}; it has: {', '.join(files)}")
+        argument = "corpus" if sae else "sae"
+        raise StoreError(f"several indexes fit, say which with {argument}=: {', '.join(fitting)}")
+
+    def features(self, sae: str | None = None, corpus: str | None = None) -> Relation:
+        """All features of an SAE with their statistics; see `Stats` for the columns."""
+        return self.index(sae, corpus).features
+
+    def feature(self, sae: str | None, feature: int, corpus: str | None = None) -> Feature:
+        """One feature of an SAE.
+
+        Raises:
+            StoreError: there is no such feature or index.
+        """
+        return Feature(self.index(sae, corpus), feature)
+
+    def codes(self, context: int, sae: str | None = None, corpus: str | None = None) -> Relation:
+        """Every active feature of every token of a context: position, token (id), feature, value."""
+        return self.index(sae, corpus).codes(context)
+
+    def context(self, context: int, sae: str | None = None, corpus: str | None = None) -> Context:
+        """The tokens and the text of a context."""
+        return self.index(sae, corpus).context(context)
+
+    def sql(self, query: str, sae: str | None = None, corpus: str | None = None) -> Relation:
+        """Any query over the attached indexes, read-only.
+
+        Tables of an index go by their bare names if it is the only one that fits `sae` and `corpus`; those of all
+        indexes by `<alias>.<table>` (aliases: see `indexes`).
+
+        Raises:
+            StoreError: the query is wrong.
+        """
+        indexes = [self._open(path) for path in self._files().values()]
+        fitting = [index for index in indexes if _fits(index.id, sae, corpus)]
+        default = fitting[0].alias if len(fitting) == 1 else None
+
+        def cursor() -> duckdb.DuckDBPyConnection:
+            new = self._cursor()
+            if default is not None:
+                new.execute(f"USE {quoted(default)}")
+            return new
+
+        return relation(cursor, query.strip().rstrip(";"), "query")
+
+    def _files(self) -> dict[str, Path]:
+        with explained("cannot read", indexes_folder(self.workspace)):
+            return index_files(indexes_folder(self.workspace))
+
+    def _open(self, path: Path) -> Index:
+        with self._lock:
+            self._check_open()
+            if path not in self._attached:
+                alias = self._alias(path)
+                meta = attach(self._connection, path, alias)
+                self._attached[path] = Index(alias, path, meta, self._cursor)
+            return self._attached[path]
+
+    def _alias(self, path: Path) -> str:
+        identifier, _, content = path.stem.rpartition(".")
+        sae, corpus = split_index_id(identifier)
+        alias = f"{_word(sae)}__{_word(corpus)}"
+        return f"{alias}__{content}" if any(alias == index.alias for index in self._attached.values()) else alias
+
+    def _cursor(self) -> duckdb.DuckDBPyConnection:
+        self._check_open()
+        return self._connection.cursor()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreError("this store has been closed; open it again")
+
+    def _catalogued(self, kind: str) -> list[dict[str, Any]]:
+        return Catalog(self.workspace).all(kind) if (self.workspace / CATALOG).exists() else []
+
+    def __repr__(self) -> str:
+        return f"<FeatureStore {self.workspace}: {', '.join(self._files()) or 'no index'}>"
+
+
+def _fits(index_id: str, sae: str | None, corpus: str | None) -> bool:
+    own_sae, own_corpus = split_index_id(index_id)
+    return sae in (None, own_sae) and corpus in (None, own_corpus)
+
+
+def _word(text: str) -> str:
+    return re.sub(r"\W", "_", text)

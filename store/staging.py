@@ -1,0 +1,181 @@
+"""Immutable Parquet parts of an index under construction: one pair (codes, contexts) per block of contexts.
+
+The part of contexts is renamed into place last: a block counts as staged when it is there.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from store.blocks import ContextBlock
+from store.errors import StoreError, explained
+from store.files import TEMPORARY, write_atomically
+from store.halfs import to_bits
+
+MANIFEST = "manifest.json"
+DOCUMENTS = "documents.json"
+INPUTS = "inputs.npz"
+_PART = re.compile(r"contexts-(\d{10})-(\d{10})\.parquet")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Contexts `start` to `stop` (exclusive) of the index."""
+
+    folder: Path
+    start: int
+    stop: int
+
+    @property
+    def contexts(self) -> Path:
+        """The file of contexts."""
+        return self.folder / f"contexts-{self.start:010d}-{self.stop:010d}.parquet"
+
+    @property
+    def codes(self) -> Path:
+        """The file of codes."""
+        return self.folder / f"codes-{self.start:010d}-{self.stop:010d}.parquet"
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def open_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """Create the folder with a manifest, or check that the one there agrees.
+
+    Raises:
+        StoreError: the folder belongs to another SAE, model, corpus or configuration; names what differs.
+    """
+    path = folder / MANIFEST
+    if path.exists():
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            raise StoreError(f"{path} is damaged; delete the folder {folder} and run again") from None
+        differing = sorted(_differences(found, json.loads(canonical_json(manifest))))
+        if differing:
+            raise StoreError(
+                f"{folder} holds an unfinished index of something else (different {', '.join(differing)}); "
+                "delete that folder to start anew"
+            )
+        return
+    with explained("cannot write", path):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, lambda temporary: _write_text(temporary, canonical_json(manifest)))
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _differences(found: Any, wanted: Any, name: str = "") -> Iterator[str]:
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for key in found.keys() | wanted.keys():
+            yield from _differences(found.get(key), wanted.get(key), f"{name}.{key}" if name else key)
+    elif found != wanted:
+        yield name or "manifest"
+
+
+def sweep(folder: Path) -> list[Part]:
+    """The finished parts in order, after removing what a killed process left half done.
+
+    Raises:
+        StoreError: a finished part is damaged.
+    """
+    parts: list[Part] = []
+    found = [match for match in map(_PART.fullmatch, sorted(p.name for p in folder.iterdir())) if match]
+    for match in found:
+        part = Part(folder, int(match[1]), int(match[2]))
+        if part.start == (parts[-1].stop if parts else 0):
+            _check(part)
+            parts.append(part)
+    kept = {MANIFEST, *(p.contexts.name for p in parts), *(p.codes.name for p in parts)}
+    for path in folder.iterdir():
+        if path.is_file() and path.name not in kept and (path.suffix == TEMPORARY or path.suffix == ".parquet"):
+            path.unlink()
+    return parts
+
+
+def _check(part: Part) -> None:
+    try:
+        rows = pq.read_metadata(part.contexts).num_rows
+        pq.read_metadata(part.codes)
+    except (OSError, pa.ArrowException):
+        rows = -1
+    if rows != part.stop - part.start:
+        raise _damaged(part.contexts)
+
+
+def _damaged(path: Path) -> StoreError:
+    return StoreError(f"{path} is damaged; delete the folder {path.parent} and run the same command again")
+
+
+def write_part(part: Part, block: ContextBlock) -> None:
+    """Stage one checked block.
+
+    Raises:
+        StoreError: the disk is full or the folder cannot be written; nothing is left behind then.
+    """
+    with explained("cannot write", part.codes):
+        write_atomically(part.codes, lambda path: _write_table(_code_table(block, part.start), path))
+    with explained("cannot write", part.contexts):
+        write_atomically(part.contexts, lambda path: _write_table(_context_table(block, part.start), path))
+
+
+def _write_table(table: pa.Table, path: Path) -> None:
+    pq.write_table(table, path, compression="zstd", compression_level=1, write_page_checksum=True)
+
+
+def _code_table(block: ContextBlock, first_context: int) -> pa.Table:
+    length = block.tokens.shape[1]
+    places = np.repeat(np.arange(block.tokens.size, dtype=np.int64), np.diff(block.offsets))
+    halves = to_bits(block.values)
+    order = np.lexsort((block.features, places))
+    order = order[halves[order] > 0]
+    places, features = places[order], block.features[order].astype(np.int32)
+    if ((np.diff(places) == 0) & (np.diff(features) == 0)).any():
+        raise StoreError("this block of contexts cannot be stored: a token has the same feature twice")
+    return pa.table({"place": places + first_context * length, "feature": features, "half": halves[order]})
+
+
+def _context_table(block: ContextBlock, first_context: int) -> pa.Table:
+    n, length = block.tokens.shape
+    spans = np.diff(block.bounds, axis=1).astype(np.int32)
+    spans[block.special] = -1
+    segments = [{"position": p, "document": d, "byte": b} for context in block.segments for p, d, b in context]
+    offsets = np.concatenate([[0], np.cumsum([len(context) for context in block.segments])])
+    segment = pa.struct({"position": pa.int32(), "document": pa.int32(), "byte": pa.int64()})
+    return pa.table({
+        "context": np.arange(first_context, first_context + n, dtype=np.int32),
+        "tokens": lists(block.tokens.astype(np.int32).ravel(), np.arange(n + 1) * length),
+        "spans": lists(spans.ravel(), np.arange(n + 1) * length),
+        "source": pa.array(block.source, pa.binary()),
+        "segments": pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(segments, segment)),
+    })  # fmt: skip
+
+
+def lists(values: NDArray[Any], offsets: NDArray[np.integer[Any]]) -> pa.ListArray:
+    """values[offsets[i]:offsets[i + 1]] as lists."""
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(values))
+
+
+def read(path: Path) -> pa.Table:
+    """A part's table, its page checksums verified.
+
+    Raises:
+        StoreError: it is damaged.
+    """
+    try:
+        return pq.read_table(path, page_checksum_verification=True, memory_map=False, partitioning=None)
+    except (OSError, pa.ArrowException):
+        raise _damaged(path) from None

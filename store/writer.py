@@ -1,0 +1,170 @@
+"""Building an index: stage blocks as they come, then sort them into one file."""
+
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from store.blocks import ContextBlock, DecoderTables
+from store.canonical import CLEARED
+from store.errors import StoreError, explained
+from store.files import condemned_name, remove_folder, write_atomically
+from store.migrations import latest
+from store.reading import read_meta
+from store.staging import DOCUMENTS, INPUTS, Part, canonical_json, open_manifest, sweep, write_part
+from store.workspace import index_files, split_index_id
+
+_PATIENCE = 3.0
+"""Seconds to wait for the finaliser of a killed process to end."""
+
+
+class IndexWriter:
+    """Writes one index: one SAE on one corpus.
+
+    Every block added is on the disk when `add` returns. After a kill at any moment, make the writer again and go on
+    from `n_contexts`; the finished file is the same, byte for byte, as without the interruption.
+    """
+
+    def __init__(self, staging: str | Path, n_latents: int, context_length: int, provenance: dict[str, Any]) -> None:
+        """Open a staging folder (`staging_folder(workspace, index_id)`), new or left by a killed process.
+
+        Args:
+            staging: folder of unfinished work, on the same file system as the indexes.
+            n_latents: features of the SAE.
+            context_length: tokens per context.
+            provenance: JSON; configuration, seed, code version, hashes of model, SAE and corpus. Readers get it back
+                as `meta["provenance"]`.
+
+        Raises:
+            StoreError: the folder holds work on something else, is damaged, or another process is writing there.
+        """
+        self._staging = Path(staging)
+        self._n_latents, self._length = n_latents, context_length
+        with explained("cannot write", self._staging):
+            self._staging.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(self._staging)
+            if condemned_name(self._staging).exists():
+                remove_folder(condemned_name(self._staging))
+        manifest = {"schema_version": latest("index"), "n_latents": n_latents, "context_length": context_length}
+        open_manifest(self._staging, {**manifest, "provenance": provenance})
+        self._parts = sweep(self._staging)
+
+    @property
+    def n_contexts(self) -> int:
+        """Contexts already safely staged: where to go on."""
+        return self._parts[-1].stop if self._parts else 0
+
+    def add(self, block: ContextBlock) -> None:
+        """Stage the next contexts.
+
+        Raises:
+            StoreError: the block makes no sense (says why), or the disk is full.
+        """
+        block.check(self._n_latents, self._length)
+        if len(block.tokens) == 0:
+            return
+        part = Part(self._staging, self.n_contexts, self.n_contexts + len(block.tokens))
+        write_part(part, block)
+        self._parts.append(part)
+
+    def finish(
+        self,
+        destination: str | Path,
+        index_id: str,
+        documents: Sequence[tuple[str, int, str]],
+        vocabulary: Sequence[bytes],
+        decoder: DecoderTables,
+    ) -> Path:
+        """Sort everything staged into `destination/<index_id>.<content hash>.duckdb`, then remove the staging folder.
+
+        Args:
+            destination: folder of finished indexes.
+            index_id: `<SAE id>.<corpus id>`.
+            documents: (name, size in bytes, sha256) by document number.
+            vocabulary: bytes of each token id; of special tokens their name.
+            decoder: tables made from the SAE's weights.
+
+        Returns:
+            The finished file, complete and forced to the disk.
+
+        Raises:
+            StoreError: nothing was staged, the tables do not fit, a part is damaged or the disk is full. What is
+                staged stays, so that the same command can be run again.
+        """
+        split_index_id(index_id)
+        if not self._parts:
+            raise StoreError(f"nothing to index for {index_id}: the corpus has no contexts")
+        decoder.check(self._n_latents, len(vocabulary))
+        with explained("cannot write", self._staging):
+            text = canonical_json([list(document) for document in documents])
+            write_atomically(self._staging / DOCUMENTS, lambda path: _write(path, text.encode()))
+            write_atomically(self._staging / INPUTS, lambda path: _save_inputs(path, vocabulary, decoder))
+        path = _build_elsewhere(self._staging, Path(destination), index_id, self._lock.fileno())
+        with explained("cannot remove", self._staging):
+            remove_folder(self._staging)
+            self._parts = []
+            _lock_path(self._staging).unlink(missing_ok=True)
+            self._lock.close()
+        return path
+
+
+def find_index(destination: str | Path, index_id: str, provenance: dict[str, Any]) -> Path | None:
+    """The finished index of this id if it was made from just this provenance, so that nothing is done twice."""
+    path = index_files(Path(destination)).get(index_id)
+    if path is None:
+        return None
+    found = read_meta(path)["provenance"]
+    return path if canonical_json(found) == canonical_json(provenance) else None
+
+
+def _lock_path(staging: Path) -> Path:
+    return staging.with_name(staging.name + ".lock")
+
+
+def _lock(staging: Path) -> IO[bytes]:
+    """A lock that ends with the last process that holds it, this one or the finaliser it started."""
+    file = _lock_path(staging).open("ab")
+    give_up = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return file
+        except BlockingIOError:
+            if time.monotonic() > give_up:
+                file.close()
+                raise StoreError(f"another process is building {staging.name}; wait until it has finished") from None
+        time.sleep(0.05)
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+
+
+def _save_inputs(path: Path, vocabulary: Sequence[bytes], decoder: DecoderTables) -> None:
+    arrays = {field.name: getattr(decoder, field.name) for field in fields(DecoderTables)}
+    lengths = np.array([len(piece) for piece in vocabulary], np.int64)
+    with path.open("wb") as file:
+        text = np.frombuffer(b"".join(vocabulary), np.uint8)
+        np.savez(file, vocabulary=text, vocabulary_lengths=lengths, **arrays)
+
+
+def _build_elsewhere(staging: Path, destination: Path, index_id: str, lock: int) -> Path:
+    """Run the finaliser in a process whose allocator clears memory (see `store.canonical`)."""
+    package = str(Path(__file__).resolve().parent.parent)
+    search = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, "-m", "store.build", str(staging.resolve()), str(destination.resolve()), index_id]
+    environment = {**os.environ, **CLEARED, "PYTHONPATH": search}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, pass_fds=[lock], check=False)
+    if done.returncode == 0:
+        return Path(done.stdout.strip().splitlines()[-1])
+    last = (done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"])[-1]
+    raise StoreError(
+        last if done.returncode == 3 else f"building {index_id} failed: {last}; run the same command again"
+    )
