@@ -1,0 +1,51 @@
+"""Numbers as people read them: the fewest digits that distinguish (three significant), thousands apart."""
+
+import math
+
+
+def number(value: float | int | None) -> str:
+    """Three significant digits: 0.00812, 12.3, 4,096 (whole numbers whole); – for what is missing."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    size = abs(value)
+    if isinstance(value, int) and size < 1e6:
+        return f"{value:,}"
+    if size >= 1e6:
+        return large(value)
+    if size >= 1000:
+        return f"{value:,.0f}"
+    if size < 1e-3:
+        return f"{value:.1e}".replace("e-0", "e-")
+    return f"{value:.{max(0, 2 - math.floor(math.log10(size)))}f}"
+
+
+def large(value: float | None) -> str:
+    """A count: 940, 12,400, 8.2M, 1.3B."""
+    if value is None:
+        return "–"
+    for unit, name in ((1e9, "B"), (1e6, "M")):
+        if abs(value) >= unit:
+            return f"{value / unit:.3g}{name}"
+    return f"{int(value):,}"
+
+
+def percent(share: float | None) -> str:
+    """A share as a percentage with two significant digits: 0.8%, 34%, 100%, 0.0021%."""
+    if share is None or not math.isfinite(share):
+        return "–"
+    value = 100 * share
+    if value == 0 or value >= 99.5:
+        return f"{value:.0f}%"
+    if value >= 10:
+        return f"{value:.0f}%" if value < 95 else f"{value:.1f}%"
+    digits = 1 - math.floor(math.log10(value))
+    return f"{value:.{digits}f}".rstrip("0").rstrip(".") + "%"
+
+
+def fixed(value: float | None, digits: int = 2) -> str:
+    """A fixed number of decimals with a true minus sign, for columns that line up."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:.{digits}f}".replace("-", "−")

@@ -1,0 +1,43 @@
+"""Jinja: the environment, its filters, and pages as responses."""
+
+from typing import Any
+
+import orjson
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from starlette.responses import HTMLResponse
+
+from web import formats, markup
+from web.urls import TEMPLATES, urls
+
+
+def json_block(data: Any) -> Markup:
+    """JSON safe inside `<script type="application/json">`: no character that could end or open an element."""
+    text = orjson.dumps(data, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+    for character, escaped in (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026")):
+        text = text.replace(character, escaped)
+    return Markup(text)
+
+
+environment = Environment(
+    loader=FileSystemLoader(TEMPLATES),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=StrictUndefined,
+)
+environment.globals["url"] = urls
+environment.filters.update(
+    json=json_block,
+    number=formats.number,
+    large=formats.large,
+    percent=formats.percent,
+    fixed=formats.fixed,
+    token=markup.token_html,
+    breakable=markup.breakable,
+)
+
+
+def page(template: str, status: int = 200, headers: dict[str, str] | None = None, **context: Any) -> HTMLResponse:
+    """A template as a response."""
+    return HTMLResponse(environment.get_template(template).render(context), status, headers)

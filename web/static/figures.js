@@ -1,0 +1,57 @@
+// Figures: Python says what is drawn (`<script type="application/json">` beside each `.plot`), the page says in which
+// colours. Each trace names its colour by role in `meta`; axes, text and hover take the page's own variables.
+
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+function dressed(figure) {
+  const role = { active: colour("--active"), negative: colour("--negative"), accent: colour("--accent"), muted: colour("--muted") };
+  const font = { family: getComputedStyle(document.body).fontFamily, size: 11, color: colour("--muted") };
+  const data = figure.data.map((trace) => {
+    const shade = role[trace.meta] ?? role.accent;
+    return { ...trace, marker: { ...trace.marker, color: shade }, line: { ...trace.line, color: shade } };
+  });
+  const layout = {
+    ...figure.layout,
+    font,
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    hoverlabel: { bgcolor: colour("--raised"), bordercolor: colour("--line-strong"), font: { ...font, color: colour("--text") } },
+  };
+  for (const name of ["xaxis", "yaxis"]) {
+    layout[name] = { ...layout[name], gridcolor: colour("--line"), linecolor: colour("--line-strong"), tickcolor: colour("--line-strong") };
+  }
+  return [data, layout];
+}
+
+const CONFIG = { displaylogo: false, responsive: true, displayModeBar: "hover", modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"] };
+
+async function draw(plot) {
+  const figure = JSON.parse(plot.nextElementSibling.textContent);
+  await Plotly.react(plot, ...dressed(figure), CONFIG);
+  if (plot.dataset.drawn) return;
+  plot.dataset.drawn = "yes";
+  plot.on("plotly_click", ({ points: [point] }) => plot.dispatchEvent(new CustomEvent("bar", { bubbles: true, detail: point.customdata })));
+}
+
+const drawAll = () => document.querySelectorAll(".plot").forEach(draw);
+
+/** Mark `value` on a figure's x axis with a thin line; no value, no line. */
+export function pin(plot, value) {
+  let line = plot.querySelector(".pin");
+  if (value === undefined) return line?.remove();
+  const axis = plot._fullLayout?.xaxis;
+  if (!axis) return undefined;
+  if (!line) {
+    line = Object.assign(document.createElement("div"), { className: "pin", innerHTML: "<span></span>" });
+    plot.append(line);
+  }
+  const across = axis.d2p(value);
+  line.style.left = `${axis._offset + across}px`;
+  line.style.height = `${plot._fullLayout.yaxis._length + plot._fullLayout.yaxis._offset}px`;
+  line.classList.toggle("left", across > axis._length * 0.7);
+  line.firstChild.textContent = Number(value).toPrecision(3);
+  return line;
+}
+
+drawAll();
+document.addEventListener("theme", drawAll);

@@ -1,0 +1,63 @@
+"""The one place that builds URLs. Everything a page shows is in its URL, so every view is a link."""
+
+import hashlib
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+HERE = Path(__file__).parent
+STATIC = HERE / "static"
+TEMPLATES = HERE / "templates"
+
+
+class Urls:
+    """Paths of pages and assets. Assets carry a fingerprint of the code, so that browsers may keep them for good."""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes whenever anything that shapes a page does: templates, assets, code, plotly."""
+        digest = hashlib.sha256(version("plotly").encode())
+        for path in sorted(p for p in HERE.rglob("*") if p.suffix in {".html", ".css", ".js", ".svg", ".py"}):
+            digest.update(path.read_bytes())
+        return digest.hexdigest()[:12]
+
+    def static(self, name: str) -> str:
+        """An asset of this package. The fingerprint is in the path, so that relative imports of modules keep it."""
+        return f"/static/{self.fingerprint}/{name}"
+
+    def plotly(self) -> str:
+        """plotly.min.js as it comes inside the Python package."""
+        return f"/static/plotly-{version('plotly')}.min.js"
+
+    def home(self) -> str:
+        """The list of SAEs."""
+        return "/"
+
+    def sae(self, sae_id: str, **query: str | int | None) -> str:
+        """An SAE's page; `query`: filter, order, page, corpus."""
+        return f"/saes/{quote(sae_id, safe='')}" + _query(query)
+
+    def feature(self, sae_id: str, feature: int, **query: str | int | None) -> str:
+        """A feature's page; `query`: the list it belongs to (filter, order) and the corpus."""
+        return f"/saes/{quote(sae_id, safe='')}/features/{feature}" + _query(query)
+
+    def feature_pattern(self, sae_id: str, **query: str | int | None) -> str:
+        """A feature's page with `{feature}` left open, for the go-to dialog."""
+        return f"/saes/{quote(sae_id, safe='')}/features/{{feature}}" + _query(query)
+
+    def context(self, sae_id: str, feature: int, context: int, **query: str | int | None) -> str:
+        """A whole context; `query`: the peak to outline, the corpus."""
+        return f"/saes/{quote(sae_id, safe='')}/features/{feature}/contexts/{context}" + _query(query)
+
+    def live(self, sae_id: str, feature: int, **query: str | int | None) -> str:
+        """Where the test box sends its text."""
+        return f"/saes/{quote(sae_id, safe='')}/features/{feature}/live" + _query(query)
+
+
+def _query(values: dict[str, str | int | None]) -> str:
+    kept = {name: value for name, value in values.items() if value not in (None, "")}
+    return "?" + urlencode(kept) if kept else ""
+
+
+urls = Urls()

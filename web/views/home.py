@@ -1,0 +1,56 @@
+"""The home page: what the workspace holds, with headline figures."""
+
+from typing import Any
+
+from web.formats import large, number, percent
+from web.models import HomePage, Row
+from web.views.describe import sae_headline, sae_summary
+from web.workspace import Workspace
+
+
+def home_page(here: Workspace) -> HomePage:
+    """Everything the catalogue and the folders know."""
+    saes, indexes = here.saes(), here.store.indexes()
+    harvests, corpora = here.catalogued("harvest"), here.catalogued("corpus")
+    return HomePage(
+        workspace=str(here.path),
+        saes=[sae_row(here, sae) for sae in saes],
+        indexes=[Row(id=row["id"], summary=index_summary(row), info=row) for row in indexes],
+        harvests=[Row(id=row["id"], summary=tokens_summary(row), info=row) for row in harvests],
+        corpora=[Row(id=row["id"], summary=tokens_summary(row), info=row) for row in corpora],
+    )
+
+
+def sae_row(here: Workspace, sae: dict[str, Any]) -> Row:
+    """One SAE in the list."""
+    config, rows = here.config(sae["id"]), here.metrics(sae["id"])
+    last = rows[-1] if rows else {}
+    headline = sae_headline(last)
+    if not here.trained(sae["id"]) and rows:
+        headline = [("training", f"step {large(last.get('step'))}"), *headline]
+    return Row(id=sae["id"], summary=sae_summary(sae, config), headline=headline, info=sae)
+
+
+def index_summary(row: dict[str, Any]) -> str:
+    """An index in one line."""
+    parts = [
+        f"{large(row['n_tokens'])} tokens",
+        f"{large(row['n_features'])} features",
+        f"{percent(row['n_dead'] / row['n_features'])} dead",
+        f"L0 {number(row['l0'])}",
+    ]
+    return " · ".join(parts)
+
+
+def tokens_summary(row: dict[str, Any]) -> str:
+    """A corpus or a harvest in one line, from whichever of the usual figures it has."""
+    documents = row.get("n_documents", row.get("documents"))
+    tokens = row.get("n_tokens", row.get("tokens"))
+    hooks = row.get("hook_points") or []
+    parts = [
+        f"{large(tokens)} tokens" if isinstance(tokens, int) else "",
+        f"{large(documents)} documents" if isinstance(documents, int) else "",
+        str(row["model"]) if isinstance(row.get("model"), str) else "",
+        ", ".join(hooks) if isinstance(hooks, list) else str(hooks),
+    ]
+    return " · ".join(filter(None, parts))
