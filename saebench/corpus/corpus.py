@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,9 +34,9 @@ class Corpus:
 
     @property
     def id(self) -> str:
-        """A name that says what it is, safe in a file name."""
+        """A name that says what it is, safe in file names and URLs."""
         path = Path(self.config.name)
-        return path.stem if path.exists() else self.config.name.replace("/", "_")
+        return re.sub(r"[^A-Za-z0-9_-]+", "-", path.stem if path.exists() else self.config.name).strip("-")
 
     @property
     def sha256(self) -> str:

@@ -62,7 +62,7 @@ def harvest(
 def open_manifest(config: HarvestConfig, lm: LanguageModel, corpus: Corpus, folder: Path) -> Manifest:
     """The folder's manifest, or a fresh one; a folder of another harvest is refused, key by key."""
     provenance = {
-        "model": {"name": lm.name, "sha256": lm.sha256, "arithmetic": str(lm.precision), "device": lm.device.type},
+        "model": lm.provenance,
         "corpus": corpus.config.model_dump(),
         "harvest": config.model_dump(),
         "code": __version__,

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,8 @@ def load_lm(
     if local and not (folder / "config.json").exists():
         raise UserError(f"model folder {name!r} has no config.json: it is not in Hugging Face layout")
     bridge = boot(str(folder) if local else name, revision, device)
-    label = "demo" if name == "demo" else folder.resolve().name if local else name.replace("/", "_")
+    source = str(folder.resolve()) if local and name != "demo" else name
+    label = re.sub(r"[^A-Za-z0-9_-]+", "-", folder.resolve().name if local else name)
     digest = hash_folder(folder) if local else hash_hub(bridge, name)
     return LanguageModel(
         bridge, label, digest, fast_precision(device) if precision == "auto" else getattr(torch, precision)

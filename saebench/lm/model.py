@@ -27,13 +27,15 @@ class LanguageModel:
     Attributes:
         bridge: the `TransformerBridge` itself, for work that this class does not cover.
         name: label used in identifiers.
+        source: what `load_lm` opens it by.
         sha256: identity of weights, configuration and tokenizer.
         precision: arithmetic of the forward pass; weights stay in float32.
     """
 
-    def __init__(self, bridge: Any, name: str, sha256: str, precision: torch.dtype) -> None:
+    def __init__(self, bridge: Any, name: str, source: str, sha256: str, precision: torch.dtype) -> None:
         self.bridge = bridge
         self.name = name
+        self.source = source
         self.sha256 = sha256
         self.precision = precision
         self.tokenizer: PreTrainedTokenizerBase = bridge.tokenizer
@@ -42,6 +44,12 @@ class LanguageModel:
         self.d_vocab: int = bridge.cfg.d_vocab
         self.context_length: int = bridge.cfg.n_ctx
         self.device = next(bridge.original_model.parameters()).device
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """What decides this model's numbers, as plain data."""
+        arithmetic = f"{self.precision}".removeprefix("torch.")
+        return {"name": self.source, "sha256": self.sha256, "arithmetic": arithmetic, "device": self.device.type}
 
     def check_hook_points(self, hook_points: Sequence[str]) -> None:
         """Raise `UserError` for a hook point this model lacks, naming the nearest that it has."""

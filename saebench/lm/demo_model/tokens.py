@@ -45,14 +45,14 @@ def pack(
     length: int,
     bos: int,
     vocab_size: int,
-    repeated_spans: float,
+    repeated_spans: list[tuple[int, float]],
     seed: int,
 ) -> UInt16[np.ndarray, "contexts length"]:
     """Shuffle documents (each `repeats` times), cut the stream into contexts opened by `bos`, shuffle those.
 
-    A share `repeated_spans` of the contexts is replaced by one span of uniformly random tokens, 8 to
-    length/2 long, repeated to the end: the smallest diet on which induction forms within tens of
-    millions of tokens.
+    From each (context number, share) of `repeated_spans` on, that share of the contexts is replaced by one span
+    of uniformly random tokens, 8 to length/2 long, repeated to the end: induction heads form within tens of
+    millions of tokens only where copying pays often enough.
     """
     rng = np.random.default_rng(seed)
     order = rng.permutation(np.repeat(np.arange(len(documents)), repeats))
@@ -61,7 +61,9 @@ def pack(
     stream = stream[: len(stream) // body * body].reshape(-1, body)
     contexts = np.full((len(stream), length), bos, np.uint16)
     contexts[:, 1:] = stream[rng.permutation(len(stream))]
-    for row in np.flatnonzero(rng.random(len(contexts)) < repeated_spans):
+    starts, shares = zip(*repeated_spans, strict=True)
+    share = np.array(shares)[np.searchsorted(starts, np.arange(len(contexts)), side="right") - 1]
+    for row in np.flatnonzero(rng.random(len(contexts)) < share):
         span = rng.integers(1, vocab_size, rng.integers(8, length // 2 + 1))
         contexts[row, 1:] = np.resize(span, body)
     return contexts

@@ -1,0 +1,50 @@
+"""`saebench …`: thin commands, one file per verb."""
+
+import os
+import sys
+from typing import Annotated
+
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+import typer
+
+import saebench
+from saebench.cli import demo, evaluate, harvest, index, serve, train
+
+app = typer.Typer(
+    help="Harvest activations, train sparse autoencoders, index and browse their features.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for verb in (harvest, train, evaluate, index, serve, demo):
+    app.command(verb.__name__.rpartition(".")[2])(verb.command)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(saebench.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show version.")] = False,
+) -> None:
+    """Options before any verb."""
+
+
+def main() -> None:
+    """Entry point: errors that the user can put right are one line on stderr and exit code 1."""
+    from saebench.cli.failure import report
+    from saebench.errors import UserError
+    from store import StoreError
+
+    try:
+        app()
+    except (UserError, StoreError) as error:
+        report(str(error))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        report("interrupted; run the same command again to continue")
+        sys.exit(130)

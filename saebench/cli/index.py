@@ -1,0 +1,61 @@
+"""`saebench index`: SAE × corpus → feature index."""
+
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+import saebench
+from saebench.cli.options import DEFAULT_WORKSPACE, Overrides, RecipeFile, WorkspaceDir
+from saebench.cli.progress import console, track
+from saebench.cli.recipe import Recipe, read_recipe
+from saebench.cli.trained import Trained, model_of, open_sae
+from saebench.corpus import open_corpus
+from saebench.indexing import build_index
+from saebench.lm import LanguageModel
+from store import Catalog, index_id
+
+
+def run(recipe: Recipe, workspace: Path, lm: LanguageModel, trained: Trained) -> Path:
+    """Index an SAE's features, or find it done; returns the index file."""
+    catalog = Catalog(workspace)
+    config = recipe.index
+    corpus = open_corpus(config.corpus, lm.tokenizer, lm.context_length)
+    name = index_id(trained.id, corpus.id)
+    provenance = {
+        "sae": {"id": trained.id, "sha256": trained.sha256, "hook_point": trained.hook_point},
+        "model": lm.provenance,
+        "index": config.model_dump(),
+        "seed": config.corpus.seed,
+        "code": saebench.__version__,
+        "torch": str(torch.__version__),
+    }
+    done = {entry["id"]: entry for entry in catalog.all("index")}.get(name)
+    if done and done["provenance"] == provenance and (workspace / "indexes" / done["file"]).exists():
+        path = workspace / "indexes" / done["file"]
+    else:
+        total = config.corpus.max_tokens and config.corpus.max_tokens // corpus.length
+        with track("index", total) as progress:
+            path = build_index(
+                config, lm, trained.sae, corpus, trained.hook_point, indexes=workspace / "indexes", index_id=name,
+                provenance=provenance, on_progress=lambda n: progress(n, f"{n * corpus.length:,} tokens"),
+            )  # fmt: skip
+        catalog.put("corpus", corpus.id, {"config": config.corpus.model_dump(), "sha256": corpus.sha256})
+        catalog.put(
+            "index", name, {"sae": trained.id, "corpus": corpus.id, "file": path.name, "provenance": provenance}
+        )
+    console.print(f"index     {path}")
+    return path
+
+
+def command(
+    recipe: RecipeFile = None,
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    sae: Annotated[str | None, typer.Option(help="SAE to index; default: the workspace's only one.")] = None,
+    set: Overrides = [],  # noqa: B006
+) -> None:
+    """Look up every feature of an SAE in a corpus and build its feature index."""
+    settings = read_recipe(recipe, set)
+    trained = open_sae(workspace, sae)
+    run(settings, workspace, model_of(trained), trained)

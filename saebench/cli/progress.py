@@ -1,0 +1,37 @@
+"""Progress on a terminal: a bar where there is a person, a line now and then where there is a log."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+console = Console(soft_wrap=True, highlight=False)
+
+
+class Track:
+    """One running task: `track(done)` moves it, `note` is the text behind the bar."""
+
+    def __init__(self, progress: Progress, total: int | None, label: str) -> None:
+        self._progress = progress
+        self._task = progress.add_task(label, total=total, note="")
+
+    def __call__(self, done: int, note: str = "") -> None:
+        """Set how much is done."""
+        self._progress.update(self._task, completed=done, note=note)
+
+
+@contextmanager
+def track(label: str, total: int | None) -> Iterator[Track]:
+    """A progress bar with elapsed and remaining time."""
+    columns = (
+        TextColumn("{task.description:<9}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("·"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console, refresh_per_second=4) as progress:
+        yield Track(progress, total, label)

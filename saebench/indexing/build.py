@@ -1,0 +1,92 @@
+"""The encode pass: run the model and the SAE over a corpus and hand the codes to the store."""
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from saebench.corpus import Contexts, Corpus
+from saebench.errors import UserError
+from saebench.indexing.config import IndexConfig
+from saebench.indexing.decoder import decoder_tables
+from saebench.lm import LanguageModel
+from saebench.saes import SAE
+from store import ContextBlock, IndexWriter
+
+Progress = Callable[[int], None]
+"""Called with the number of contexts finished so far."""
+
+
+def build_index(
+    config: IndexConfig,
+    lm: LanguageModel,
+    sae: SAE,
+    corpus: Corpus,
+    hook_point: str,
+    *,
+    indexes: Path,
+    index_id: str,
+    provenance: dict[str, Any],
+    on_progress: Progress = lambda _: None,
+) -> Path:
+    """Encode `corpus` and build one immutable index file under `indexes`, going on where a killed run stopped.
+
+    Returns:
+        The index file, named by its content.
+
+    Raises:
+        UserError: the SAE does not fit the hook point.
+        StoreError: the staged parts belong to another SAE or corpus, or the disk is full.
+    """
+    lm.check_hook_points([hook_point])
+    writer = IndexWriter(indexes / ".building" / index_id, len(sae.W_enc), corpus.length, provenance)
+    blocks = corpus.blocks(config.batch_contexts, writer.n_contexts)
+    while batches := list(itertools.islice(blocks, config.part_batches)):
+        encoded = [encode_batch(lm, sae, hook_point, batch) for batch in batches]
+        writer.add(join(batches, encoded))
+        on_progress(writer.n_contexts)
+    return writer.finish(
+        indexes, index_id, corpus.documents, corpus.tokenizer.vocabulary, decoder_tables(config, lm, sae, hook_point)
+    )
+
+
+Codes = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""(active features of every token, features, values): counts, not offsets, so that batches join by concatenation."""
+
+
+@torch.no_grad()
+def encode_batch(lm: LanguageModel, sae: SAE, hook_point: str, batch: Contexts) -> Codes:
+    """Codes of every token of a batch; special tokens have none, and neither have values ≤ 0."""
+    activations = lm.activations(torch.from_numpy(batch.tokens).long(), [hook_point])[hook_point].float()
+    if activations.shape[-1] != sae.W_enc.shape[1]:
+        raise UserError(
+            f"the SAE reads vectors of {sae.W_enc.shape[1]}, but {hook_point} of model {lm.name!r} has "
+            f"{activations.shape[-1]}; choose the model and hook point that it was trained on"
+        )
+    keep = ~batch.special
+    codes = sae.encode(activations[torch.from_numpy(keep)])
+    lengths = codes.offsets.diff()
+    positive = codes.values > 0
+    row = torch.repeat_interleave(torch.arange(len(lengths)), lengths)[positive]
+    counts = np.zeros(keep.size, np.int64)
+    counts[keep.ravel()] = torch.bincount(row, minlength=len(lengths)).numpy()
+    return counts, codes.latents[positive].numpy(), codes.values[positive].float().numpy()
+
+
+def join(batches: list[Contexts], encoded: list[Codes]) -> ContextBlock:
+    """One block for the store of several batches and their codes."""
+    contexts = Contexts.stack(batches)
+    counts, features, values = (np.concatenate(parts) for parts in zip(*encoded, strict=True))
+    return ContextBlock(
+        tokens=contexts.tokens,
+        special=contexts.special,
+        source=contexts.source,
+        bounds=contexts.bounds,
+        segments=contexts.segments,
+        offsets=np.concatenate([[0], np.cumsum(counts)]),
+        features=features.astype(np.int32),
+        values=values,
+    )

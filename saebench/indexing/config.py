@@ -1,0 +1,18 @@
+"""What an index can be told."""
+
+from pydantic import Field
+
+from saebench.config import CorpusConfig, Section
+
+
+class IndexConfig(Section):
+    """Which text an SAE's features are looked up in, and how much is kept beside the codes."""
+
+    corpus: CorpusConfig = Field(
+        CorpusConfig(name="stdlib-heldout"), description="the text; best one the SAE was not trained on"
+    )
+    batch_contexts: int = Field(32, ge=1, description="contexts per forward pass")
+    part_batches: int = Field(8, ge=1, description="forward passes per finished part: what a kill can lose")
+    neighbours: int = Field(12, ge=1, description="nearest features by decoder cosine that are kept")
+    logit_tokens: int = Field(12, ge=1, description="promoted and suppressed tokens that are kept")
+    logit_bins: int = Field(48, ge=2, description="bins of the histogram of a feature's logit weights")
