@@ -17,13 +17,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from store import canonical, statistics
+from store import canonical, examples, statistics
 from store.blocks import DecoderTables
 from store.errors import StoreError, explained
 from store.examples import BANDS, choose, example_table
 from store.files import sync
 from store.migrations import latest, migrations
-from store.positions import SAME_AFTER, SAME_BEFORE, Positions, flat, map_positions
+from store.positions import SAME_AFTER, SAME_BEFORE, WINDOW, Positions, flat, map_positions
 from store.staging import DOCUMENTS, INPUTS, MANIFEST, Part, canonical_json, lists, read, sweep
 from store.text import readable
 from store.workspace import split_index_id
@@ -31,7 +31,10 @@ from store.workspace import split_index_id
 STORAGE_VERSION = "v1.5.0"
 _MEMORY = "2GB"
 _CODES_AT_ONCE = 2_000_000
+_FEATURES_AT_ONCE = 1 << 16
 BUILDING = "building"
+_RECIPE = (statistics.QUANTILES, statistics.BINS, examples.TOP, BANDS, examples.PER_BAND, WINDOW)
+"""What shapes the content besides the data: part of its hash, so that a changed recipe gives a new file."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -86,7 +89,7 @@ def content_hash(
         columns["segments"].update(canonical_json(contexts["segments"].to_pylist())[1:-1].encode() + b",")
         for name in ("place", "feature", "half"):
             columns[name].update(codes[name].to_numpy().tobytes())
-    whole = hashlib.sha256(canonical_json([latest("index"), manifest, documents]).encode())
+    whole = hashlib.sha256(canonical_json([_RECIPE, migrations("index"), manifest, documents]).encode())
     for name, digest in columns.items():
         whole.update(name.encode() + digest.digest())
     for name, array in sorted(inputs.items()):
@@ -155,8 +158,9 @@ class _Builder:
         )
         for part in parts:
             codes = read(part.codes)
-            place, start = np.unique(codes["place"].to_numpy(), return_index=True)
-            offsets = np.append(start, len(codes))
+            places = codes["place"].to_numpy()
+            start = np.flatnonzero(np.diff(places, prepend=-1))
+            place, offsets = places[start], np.append(start, len(codes))
             features, halves = (lists(codes[name].to_numpy(), offsets) for name in ("feature", "half"))
             self._insert("by_token", pa.table({"place": place, "features": features, "halves": halves}))
         return int(self.connection.execute("SELECT count(*) FROM by_feature").fetchall()[0][0])
@@ -186,18 +190,15 @@ class _Builder:
 
     def _runs(self) -> Iterator[statistics.Codes]:
         """Consecutive features whose codes fit into memory together."""
-        rows = self.connection.execute(
-            "SELECT feature, count(*) AS n FROM by_feature GROUP BY feature"
-        ).to_arrow_table()
+        rows = self._table("SELECT feature, count(*) AS n FROM by_feature GROUP BY feature")
         counts = np.zeros(self.n_latents, np.int64)
         counts[rows["feature"].to_numpy()] = rows["n"].to_numpy()
         first = 0
         while first < self.n_latents:
-            within = np.cumsum(counts[first:]) <= _CODES_AT_ONCE
-            n = max(int(within.sum()), 1)
-            columns = self._table(
-                f"FROM by_feature WHERE feature >= {first} AND feature < {first + n} ORDER BY feature, place"
-            )
+            fitting = np.cumsum(counts[first : first + _FEATURES_AT_ONCE]) <= _CODES_AT_ONCE
+            n = max(int(fitting.sum()), 1)
+            within = f"feature >= {first} AND feature < {first + n}"
+            columns = self._table(f"FROM by_feature WHERE {within} ORDER BY feature, place")
             feature, place, half = (columns[name].to_numpy() for name in ("feature", "place", "half"))
             yield statistics.gather(first, n, feature, place, half)
             first += n
@@ -269,7 +270,7 @@ def _feature_tables(
         "max_activation": statistics.largest(codes),
         "q": lists(*statistics.quantiles(codes)),
         "top_token": pa.array(names, pa.string()),
-        "top_token_id": pa.array(token.astype(np.int32), mask=token < 0),
+        "top_token_id": token.astype(np.int32),
         "top_token_share": share,
         "decoder_norm": decoder.decoder_norm[own],
         "encoder_decoder_cosine": decoder.encoder_decoder_cosine[own],

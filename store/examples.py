@@ -45,8 +45,11 @@ def strongest(codes: Codes, positions: Positions, n: int) -> NDArray[np.int64]:
     that show the same tokens around the peak only the first.
     """
     peaks = _peaks(codes, positions.length)
-    order = np.lexsort((codes.places[peaks], -codes.halves[peaks], codes.features[peaks]))
-    peaks = peaks[order]
+    bits = max(len(peaks) - 1, 1).bit_length()
+    weakness = (0x7FFF - codes.halves[peaks]).astype(np.int64)
+    key = (codes.features[peaks].astype(np.int64) << (15 + bits)) | (weakness << bits) | np.arange(len(peaks))
+    key.sort()
+    peaks = peaks[key & ((1 << bits) - 1)]
     rank = _rank(codes.features[peaks])
     limit = 4 * n
     kept = _first_of_each(codes, positions, peaks[rank < limit], n)
@@ -82,26 +85,36 @@ def _first_of_each(codes: Codes, positions: Positions, ranked: NDArray[np.int64]
 
 
 def sample_bands(codes: Codes, positions: Positions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Up to PER_BAND codes of each (feature, band) and their bands (1 … ), drawn evenly by a hash of (feature, place);
-    of one context, and of the same tokens around the peak, only one.
+    """Up to PER_BAND codes of each (feature, band) and their bands (1 … ), drawn by a hash of (feature, place); of one
+    context, and of the same tokens around the peak, only one. Of a large band only some _CANDIDATES are looked at.
     """
-    feature = codes.features[codes.by_value].astype(np.int64)
-    rank = np.arange(len(feature)) - codes.bounds[:-1][feature]
-    n = codes.n_active[feature]
-    band = np.searchsorted(BANDS, rank * 1000 // np.maximum(n, 1), side="right")
-    places = codes.places[codes.by_value]
-    seed = mix((feature + codes.first).astype(np.uint64) + np.uint64(_SEED))
-    draw = mix(places.astype(np.uint64) ^ seed)
-    group = feature * len(BANDS) + band
-    members = np.bincount(group)[group] if len(group) else group
-    few = draw.astype(np.float64) / 2.0**64 * members < _CANDIDATES
-    code, band, draw, group = codes.by_value[few], band[few], draw[few], group[few]
+    edges = -(-codes.n_active[:, None] * np.array(BANDS) // 1000) + codes.bounds[:-1, None]
+    start, size = edges[:, :-1].ravel(), np.diff(edges, axis=1).ravel()
+    group, ranks = _draw_ranks(codes.first, size)
+    code, band = codes.by_value[start[group] + ranks], group % (len(BANDS) - 1) + 1
+    feature = (codes.features[code] + np.int64(codes.first)).astype(np.uint64)
+    draw = mix(codes.places[code].astype(np.uint64) ^ mix(feature + np.uint64(_SEED)))
     for name in ("context", "around"):
         same = codes.places[code] // positions.length if name == "context" else positions.around[codes.places[code]]
         kept = _one_of_each(group, same, draw)
         code, band, draw, group = code[kept], band[kept], draw[kept], group[kept]
     first = _rank(group) < PER_BAND
     return code[first], band[first]
+
+
+def _draw_ranks(first: int, size: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(group, rank) pairs: every rank of a small group, different hashed ranks of a large one (numbered from `first`'s
+    first band on, so that they do not depend on which features are looked at together).
+    """
+    wanted = np.minimum(size, _CANDIDATES)
+    group = np.repeat(np.arange(len(size)), wanted)
+    number = _rank(group)
+    name = (group + first * (len(BANDS) - 1)).astype(np.uint64)
+    hashed = mix(name * np.uint64(_CANDIDATES) + number.astype(np.uint64) + np.uint64(_SEED))
+    large = size[group] > _CANDIDATES
+    ranks = np.where(large, (hashed % size[group].astype(np.uint64)).astype(np.int64), number)
+    pairs = np.unique((group << 40) | ranks)
+    return pairs >> 40, pairs & ((1 << 40) - 1)
 
 
 def _one_of_each(group: NDArray[np.int64], same: NDArray[np.generic], draw: NDArray[np.uint64]) -> NDArray[np.int64]:

@@ -65,7 +65,8 @@ class Stats:
         n_documents, documents_share: documents in which it is active.
         mean: mean activation over active tokens; max_activation: the largest.
         q: quantiles of its activations by share (nearest rank), empty if dead.
-        top_token: the token that carries most of its activation, top_token_share how much of it.
+        top_token: the token that carries most of its activation (None if dead), top_token_id (-1), top_token_share:
+            how much of it.
         promoted, suppressed: texts of the tokens whose logits it raises and lowers most.
     """
 
@@ -78,7 +79,7 @@ class Stats:
     max_activation: float
     q: dict[float, float]
     top_token: str | None
-    top_token_id: int | None
+    top_token_id: int
     top_token_share: float
     decoder_norm: float
     encoder_decoder_cosine: float

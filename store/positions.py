@@ -18,6 +18,7 @@ BEFORE, AFTER = 24, 16
 """The window of text stored with an example: tokens before and after its peak."""
 SAME_BEFORE, SAME_AFTER = 8, 4
 """Two examples show the same text if these many tokens before and after the peak are equal."""
+WINDOW = (BEFORE, AFTER, SAME_BEFORE, SAME_AFTER)
 
 
 @dataclass(frozen=True)

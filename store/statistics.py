@@ -87,16 +87,18 @@ def distinct(codes: Codes, groups: NDArray[np.int32]) -> NDArray[np.int64]:
 def top_tokens(codes: Codes, tokens: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The token that carries most of each feature's activation (lowest id if tied), and its share; (-1, 0) if dead."""
     n = len(codes.n_active)
-    values = to_float(codes.halves).astype(np.float64)
-    key, inverse = np.unique((codes.features.astype(np.int64) << 32) | tokens, return_inverse=True)
-    mass = np.bincount(inverse, values, len(key))
-    order = np.lexsort((key, -mass, key >> 32))
-    owner = key[order] >> 32
-    first = order[np.flatnonzero(np.diff(owner, prepend=-1))]
+    key = (codes.features.astype(np.int64) << 46) | (tokens.astype(np.int64) << 15) | codes.halves
+    key.sort()
+    values = to_float((key & 0x7FFF).astype(np.int16)).astype(np.float64)
+    key >>= 15
+    start = np.flatnonzero(np.diff(key, prepend=-1))
+    key, mass = key[start], np.add.reduceat(values, start) if len(start) else values
+    order = np.lexsort((key, -mass, key >> 31))
+    first = order[np.flatnonzero(np.diff(key[order] >> 31, prepend=-1))]
     token, share = np.full(n, -1, np.int64), np.zeros(n)
-    alive = key[first] >> 32
-    token[alive] = key[first] & 0xFFFFFFFF
-    share[alive] = mass[first] / np.bincount(codes.features, values, n)[alive]
+    alive = key[first] >> 31
+    token[alive] = key[first] & 0x7FFFFFFF
+    share[alive] = mass[first] / np.bincount(key >> 31, mass, n)[alive]
     return token, share
 
 
@@ -106,11 +108,10 @@ def histograms(codes: Codes) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """
     edges = (largest(codes).astype(np.float64)[:, None] * np.arange(BINS + 1) / BINS).astype(np.float32)
     values = to_float(codes.halves)
-    own = edges[codes.features]
+    table, row = edges.ravel(), codes.features.astype(np.int64) * (BINS + 1)
     with np.errstate(divide="ignore"):
-        guess = np.minimum((values * (BINS / own[:, -1])).astype(np.int64), BINS - 1)
-    rows = np.arange(len(values))
-    guess -= values < own[rows, guess]
-    guess += (guess < BINS - 1) & (values >= own[rows, guess + 1])
+        guess = np.minimum((values * (BINS / table[row + BINS])).astype(np.int64), BINS - 1)
+    guess -= values < table[row + guess]
+    guess += (guess < BINS - 1) & (values >= table[row + guess + 1])
     counts = np.bincount(codes.features.astype(np.int64) * BINS + guess, minlength=len(edges) * BINS)
     return edges, counts.reshape(-1, BINS)

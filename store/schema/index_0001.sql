@@ -41,7 +41,7 @@ CREATE TABLE feature (
     max_activation         FLOAT NOT NULL,
     q                      FLOAT[] NOT NULL,
     top_token              VARCHAR,
-    top_token_id           INTEGER,
+    top_token_id           INTEGER NOT NULL,  -- -1 if dead
     top_token_share        DOUBLE NOT NULL,
     decoder_norm           FLOAT NOT NULL,
     encoder_decoder_cosine FLOAT NOT NULL,
