@@ -89,6 +89,6 @@ def load_latest(folder: Path, state: State) -> dict[str, Any] | None:
                 state.optimizer.state[parameter] = {
                     key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)
                 }
-        state.idle, state.step, state.seconds = state.idle, rest["step"], rest["seconds"]
+        state.idle, state.step, state.seconds = tensors["idle"], rest["step"], rest["seconds"]
         return rest["ring"]
     return None

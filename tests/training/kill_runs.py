@@ -62,6 +62,18 @@ def die_at_fsync(number: int) -> None:
     os.fsync = counted
 
 
+def await_rows(out: Path, number: int) -> None:
+    """Wait for so many rows of metrics more, or for the end of the run."""
+    metrics = out / "metrics.jsonl"
+
+    def written() -> int:
+        return metrics.read_bytes().count(b"\n") if metrics.exists() else 0
+
+    target = written() + number
+    while written() < target and not (out / "sae.safetensors").exists():
+        time.sleep(0.001)
+
+
 def main(out: Path, how: str, seed: int) -> None:
     draw = random.Random(seed)
     killed = 0
@@ -69,11 +81,12 @@ def main(out: Path, how: str, seed: int) -> None:
         pid = os.fork()
         if not pid:
             if how == "at-fsync":
-                die_at_fsync(killed + 1)
+                die_at_fsync(1 + killed * 3 // 2)
             run(out)
             os._exit(0)
-        if how == "at-random" and killed < 15:
-            time.sleep(draw.uniform(0.01, 0.5))
+        if how == "at-random" and killed < 8:
+            await_rows(out, draw.randint(0, 12))
+            time.sleep(draw.uniform(0, 0.02))
             os.kill(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)
         if os.WIFSIGNALED(status):
