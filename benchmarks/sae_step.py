@@ -2,7 +2,8 @@
 
 A step is forward, backward, projection of the decoder gradient, Adam and unit rows, on random activations. The product
 is one call of torch.addmm over the whole batch, in float32, and in bfloat16 for the record. They are timed alternately,
-so that other load on the machine falls on all of them alike; medians, with the load average beside them.
+so that other load on the machine falls on all of them alike; medians, with the load average beside them. On a machine
+that does other work too, set OMP_WAIT_POLICY=PASSIVE: else threads that spin at each barrier multiply the step's time.
 """
 
 import argparse

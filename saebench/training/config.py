@@ -32,7 +32,7 @@ class TopKConfig(Section):
     dead_after: int | None = Field(
         default=None,
         ge=1,
-        description="tokens without firing after which a latent is dead; none: 10 million, at most a tenth of the run",
+        description="tokens without firing after which a latent is dead; none: 10 million, at most a fiftieth of the run",
     )
 
 
@@ -101,7 +101,7 @@ class TrainConfig(Section):
         rule = rule.model_copy(
             update={
                 "k_aux": rule.k_aux or max(d_model // 2, 1),
-                "dead_after": rule.dead_after or max(1, min(10_000_000, self.tokens // 10)),
+                "dead_after": rule.dead_after or max(1, min(10_000_000, self.tokens // 50)),
             }
         )
         chosen = kernels.choose("cpu")

@@ -116,13 +116,13 @@ def test_global_random_state_does_not_matter(tmp_path):
 def test_config_yaml_is_resolved_and_says_where_from(tmp_path):
     train(config(), Dictionary(), tmp_path, provenance={"harvest": "demo", "sha256": "12ab"})
     stored = yaml.safe_load((tmp_path / "config.yaml").read_text())
-    assert stored["sae"]["rule"] == {"name": "topk", "k": 3, "k_aux": 16, "aux_weight": 1 / 32, "dead_after": 2000}
+    assert stored["sae"]["rule"] == {"name": "topk", "k": 3, "k_aux": 16, "aux_weight": 1 / 32, "dead_after": 400}
     assert stored["kernel"] == "cpu"
     assert stored["product"] in ("float32", "bfloat16")
     assert stored["lr"] == pytest.approx(1e-3 * 16)
     assert stored["provenance"]["harvest"] == "demo"
     assert stored["provenance"]["torch"] == torch.__version__
-    assert SAE.load(tmp_path).rule.dead_after == 2000
+    assert SAE.load(tmp_path).rule.dead_after == 400
 
 
 @pytest.mark.parametrize(
