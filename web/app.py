@@ -48,6 +48,7 @@ class Assets(StaticFiles):
     """Files whose path names their version: a browser may keep them for good."""
 
     def file_response(self, *args, **kwargs) -> Response:  # type: ignore[no-untyped-def]
+        """The file, cacheable for good."""
         response = super().file_response(*args, **kwargs)
         response.headers.update(FOREVER)
         return response
@@ -60,6 +61,8 @@ class SecurityHeaders:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(SECURITY)
@@ -70,14 +73,14 @@ class SecurityHeaders:
 
 def create_app(
     workspace: Path,
-    lm_loader: "Callable[[str], LanguageModel] | None" = None,
+    lm_loader: "Callable[..., LanguageModel] | None" = None,
     live: Live | None = None,
 ) -> FastAPI:
     """The dashboard over a workspace.
 
     Args:
         workspace: the directory that holds `catalog.duckdb`, `saes/` and `indexes/`.
-        lm_loader: opens a language model by name (`saebench.lm.load_lm`), for the test box; None turns the box off.
+        lm_loader: opens a language model (`saebench.lm.load_lm`), for the test box; None turns the box off.
         live: encodes text with an SAE, in place of the encoder made from `lm_loader`.
     """
     app = FastAPI(

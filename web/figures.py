@@ -91,7 +91,8 @@ def curve(tokens: Sequence[float], values: Sequence[float], *, y: str, log_y: bo
         meta="accent",
     )
     layout = _layout("tokens", "", log_y=log_y)
-    layout["margin"]["l"] = 40
+    layout["margin"].update(l=40, b=20)
+    layout["xaxis"]["title"] = {"text": ""}
     layout["xaxis"].update(tickformat="~s")
     layout["yaxis"].update(tickformat="~p" if share else "~g", rangemode="tozero" if not log_y else "normal")
     if log_y:

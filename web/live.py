@@ -1,4 +1,4 @@
-"""Live activations of any text: tokenized, packed and encoded exactly as an indexed corpus is.
+"""Live activations of any text: tokenized, packed and encoded as a corpus is, in contexts of the model's length.
 
 Model and SAE are opened on first use and kept. Requests run in the server's worker threads; one lock serialises them,
 because hooks are attached to the model for the length of a forward pass.
@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import yaml
@@ -46,35 +46,54 @@ class LiveCodes:
         return out
 
 
+def joined(parts: list[LiveCodes]) -> LiveCodes:
+    """Codes of consecutive contexts, put end to end."""
+    counts = [np.diff(part.offsets) for part in parts]
+    return LiveCodes(
+        [piece for part in parts for piece in part.pieces],
+        np.cumsum(np.concatenate([[0], *counts])).astype(np.int64),
+        np.concatenate([np.zeros(0, np.int32), *(part.latents for part in parts)]),
+        np.concatenate([np.zeros(0, np.float32), *(part.values for part in parts)]),
+    )
+
+
 Live = Callable[[str, str], LiveCodes]
 """(sae_id, text) → codes. Raises UserError where model or SAE cannot be opened."""
+
+
+class Opened(NamedTuple):
+    """An SAE, the provenance of its model, and its hook point."""
+
+    sae: "SAE"
+    model: dict[str, str]
+    hook_point: str
 
 
 class LiveEncoder:
     """The real `Live`: a language model and SAEs of one workspace."""
 
-    def __init__(self, workspace: Path, lm_loader: "Callable[[str], LanguageModel]") -> None:
+    def __init__(self, workspace: Path, lm_loader: "Callable[..., LanguageModel]") -> None:
         self._workspace = workspace
         self._load = lm_loader
         self._lock = threading.Lock()
         self._models: dict[str, LanguageModel] = {}
-        self._saes: dict[str, tuple[SAE, str, str]] = {}
+        self._saes: dict[str, Opened] = {}
         self._failed: dict[str, str] = {}
 
     def __call__(self, sae_id: str, text: str) -> LiveCodes:
-        """Codes of `text`, which is cut into contexts of the model's length where it is longer."""
+        """Codes of a text. Raises UserError where its model or the SAE cannot be opened."""
         import torch
 
         from saebench.corpus.contexts import Encoded, pack
         from saebench.corpus.tokenization import SourceTokenizer
 
         with self._lock:
-            sae, model_name, hook_point = self._sae(sae_id)
-            lm = self._model(model_name)
+            sae, made, hook_point = self._sae(sae_id)
+            lm = self._model(made)
             tokenizer = SourceTokenizer(lm.tokenizer)
             [(ids, lengths)] = tokenizer.encode([text])
             document = Encoded(ids, lengths, text.encode())
-            out = _Codes()
+            parts: list[LiveCodes] = []
             with torch.inference_mode():
                 for context in pack([document], lm.context_length, lm.tokenizer.bos_token_id, None):
                     tokens = torch.from_numpy(context.tokens.astype(np.int64))
@@ -83,80 +102,63 @@ class LiveEncoder:
                     real = np.flatnonzero(~context.special[0][:used])
                     codes = sae.encode(x.float()[torch.from_numpy(real)])
                     source, bounds = context.source[0], context.bounds[0]
-                    out.pieces += [source[bounds[i] : bounds[i + 1]] for i in real]
-                    out.add(codes.offsets.numpy(), codes.latents.numpy(), codes.values.numpy())
-            return out.joined()
+                    pieces = [source[bounds[i] : bounds[i + 1]] for i in real]
+                    parts.append(
+                        LiveCodes(pieces, codes.offsets.numpy(), codes.latents.numpy(), codes.values.float().numpy())
+                    )
+            return joined(parts)
 
-    def _model(self, name: str) -> "LanguageModel":
-        if name in self._failed:
-            raise UserError(self._failed[name])
-        if name not in self._models:
+    def _model(self, made: dict[str, str]) -> "LanguageModel":
+        """The model an SAE was trained on; one that could not be opened is not tried again."""
+        key = made["sha256"]
+        if key in self._failed:
+            raise UserError(self._failed[key])
+        if key not in self._models:
             try:
-                self._models[name] = self._load(name)
+                self._models[key] = self._open(made)
             except UserError as error:
-                self._failed[name] = str(error)
+                self._failed[key] = str(error)
                 raise
-        return self._models[name]
+        return self._models[key]
 
-    def _sae(self, sae_id: str) -> "tuple[SAE, str, str]":
+    def _open(self, made: dict[str, str]) -> "LanguageModel":
+        lm = self._load(made["name"], device=made.get("device", "cpu"), precision=made.get("arithmetic", "auto"))
+        if lm.sha256 != made["sha256"]:
+            raise UserError(
+                f"model {made['name']!r} is not the one this SAE was trained on (sha256 {lm.sha256[:12]}, "
+                f"then {made['sha256'][:12]}); restore that model and start the dashboard again"
+            )
+        return lm
+
+    def _sae(self, sae_id: str) -> Opened:
+        """An SAE and where it reads; the last few are kept."""
         from saebench.saes import SAE
 
         if sae_id not in self._saes:
             folder = self._workspace / "saes" / sae_id
-            model_name, hook_point = sae_source(folder)
+            made, hook_point = trained_on(folder)
             try:
                 sae = SAE.load(folder)
             except ValueError as error:
                 raise UserError(f"SAE {sae_id} cannot be opened: {error}") from None
             while len(self._saes) >= KEPT_SAES:
                 self._saes.pop(next(iter(self._saes)))
-            self._saes[sae_id] = (sae, model_name, hook_point)
+            self._saes[sae_id] = Opened(sae, made, hook_point)
         return self._saes[sae_id]
 
 
-class _Codes:
-    """Codes of consecutive contexts, put end to end."""
-
-    def __init__(self) -> None:
-        self.pieces: list[bytes] = []
-        self._counts: list[np.ndarray] = []
-        self._latents: list[np.ndarray] = []
-        self._values: list[np.ndarray] = []
-
-    def add(self, offsets: np.ndarray, latents: np.ndarray, values: np.ndarray) -> None:
-        self._counts.append(np.diff(offsets))
-        self._latents.append(latents)
-        self._values.append(values)
-
-    def joined(self) -> LiveCodes:
-        offsets = np.concatenate([[0], np.cumsum(np.concatenate(self._counts))]).astype(np.int64)
-        return LiveCodes(self.pieces, offsets, np.concatenate(self._latents), np.concatenate(self._values))
-
-
-def sae_source(folder: Path) -> tuple[str, str]:
-    """(model, hook point) that an SAE was trained on, from its `config.yaml`.
+def trained_on(folder: Path) -> tuple[dict[str, str], str]:
+    """(provenance of the model, hook point) that an SAE was trained on, from its `config.yaml`.
 
     Raises:
-        UserError: the SAE has no readable config, or it does not say.
+        UserError: the config cannot be read, or does not say.
     """
+    path = folder / "config.yaml"
     try:
-        config: Any = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")) or {}
-    except (OSError, ValueError, yaml.YAMLError):
-        raise UserError(f"{folder / 'config.yaml'} is missing or unreadable, so the SAE's model is unknown") from None
-    model = _find(config, "model")
-    model = model.get("name") if isinstance(model, dict) else model
-    hook_point = _find(config, "hook_point")
-    if not isinstance(model, str) or not isinstance(hook_point, str):
-        raise UserError(f"{folder / 'config.yaml'} does not name the SAE's model and hook_point; train it again")
-    return model, hook_point
-
-
-def _find(config: Any, key: str) -> Any:
-    """The shallowest value of `key` in nested mappings."""
-    level = [config]
-    while level:
-        for mapping in level:
-            if isinstance(mapping, dict) and key in mapping:
-                return mapping[key]
-        level = [value for mapping in level if isinstance(mapping, dict) for value in mapping.values()]
-    return None
+        provenance = yaml.safe_load(path.read_text(encoding="utf-8"))["provenance"]
+        model, hook_point = provenance["model"], provenance["hook_point"]
+        if isinstance(model["name"], str) and isinstance(model["sha256"], str) and isinstance(hook_point, str):
+            return model, hook_point
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        pass
+    raise UserError(f"{path} does not say which model and hook point the SAE was trained on; train it again")

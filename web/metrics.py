@@ -11,10 +11,10 @@ from web.formats import number, percent
 MOST_POINTS = 600
 
 CURVES = [
-    ("fvu", "FVU", "FVU", True),
-    ("loss", "Loss", "loss", True),
-    ("l0", "L0", "active latents per token", False),
-    ("dead", "Dead latents", "share", False),
+    ("fvu", "fraction of variance unexplained", "FVU", True),
+    ("loss", "loss", "loss", True),
+    ("l0", "active latents per token (L0)", "L0", False),
+    ("dead", "dead latents", "share", False),
 ]
 """(column, caption, axis title, log axis), in the order shown."""
 

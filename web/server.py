@@ -30,11 +30,11 @@ def serve(workspace: Path, host: str = "127.0.0.1", port: int = 8000) -> None:
         uvicorn.Server(config).run(sockets=[listener])
 
 
-def load_lm(name: str) -> "LanguageModel":
+def load_lm(name: str, **how: str) -> "LanguageModel":
     """`saebench.lm.load_lm`, imported only when the test box is first used: the pages need no torch."""
     from saebench.lm import load_lm as load
 
-    return load(name)
+    return load(name, **how)
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -91,11 +91,11 @@ class Workspace:
             relation = relation.filter(filter)
         return relation.order(order or DEFAULT_ORDER).order(f"{order or DEFAULT_ORDER}, feature")
 
-    def _listing(self, path: str, sae_id: str, corpus: str, filter: str, order: str) -> Int[np.ndarray, " kept"]:
-        """Numbers of the features of a list, in its order; `path` (which names the content) is part of the key."""
+    def _listing(self, _path: str, sae_id: str, corpus: str, filter: str, order: str) -> Int[np.ndarray, " kept"]:
+        """Numbers of the features of a list, in its order; `_path` names the content in the cache's key."""
         return self.selection(sae_id, corpus, filter, order).select("feature").arrow()["feature"].to_numpy()
 
-    def _densities(self, path: str, sae_id: str, corpus: str) -> Float[np.ndarray, " features"]:
+    def _densities(self, _path: str, sae_id: str, corpus: str) -> Float[np.ndarray, " features"]:
         """Density of every feature of an index."""
         return self.store.features(sae_id, corpus).select("density").arrow()["density"].to_numpy()
 

@@ -66,7 +66,8 @@ class ShownBand:
     @property
     def title(self) -> str:
         """The band in words."""
-        return f"{percent(self.low)} – {percent(self.high)} of activations, {number(self.low_value)} – {number(self.high_value)}"
+        values = f"{number(self.low_value)} – {number(self.high_value)}"
+        return f"{percent(self.low)} – {percent(self.high)} of activations by rank, here {values}"
 
     def data(self) -> Band:
         """As data."""

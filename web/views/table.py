@@ -134,6 +134,7 @@ def feature_table(here: Workspace, sae_id: str, corpus: str, query: TableQuery) 
 def explain(query: TableQuery, message: str) -> FilterProblem:
     """Find the word that a store error quotes in what was typed."""
     typed = query.filter or query.order
+    message = re.sub(r"^(filter|order) ['\"].*?['\"]: (?=\S)", "", message.replace(repr(typed), "'…'"))
     for word in re.findall(r"['\"]([^'\"]+)['\"]", message):
         at = typed.lower().find(word.lower())
         if at >= 0 and word != typed:

@@ -1,0 +1,107 @@
+import json
+import os
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from fastapi.testclient import TestClient
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "store")]
+
+import hostile
+import synthetic
+import tiny
+
+import web
+from saebench.lm import load_lm
+from store import Catalog, FeatureStore
+
+CHROMIUM = ("/usr/bin/chromium", "/usr/bin/chromium-browser")
+TRAINING = "demo.blocks.3.hook_resid_post.topk-8192-k64.still-training-with-a-rather-long-name"
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A synthetic index with a real tiny model and SAE behind it, a hostile index, and an SAE still in training."""
+    folder = tmp_path_factory.mktemp("web") / "workspace"
+    folder.mkdir()
+    synthetic.build(folder)
+    hostile.build(folder)
+    lm = tiny.write_lm(folder.parent / "tiny-lm")
+    sae = folder / "saes" / synthetic.SAE
+    tiny.write_sae(sae, lm, synthetic.N_FEATURES)
+    rows = [
+        {"step": s, "tokens": s * 2048, "loss": 0.1 + 1 / s, "fvu": 0.09 + 1 / s, "l0": 8.0, "dead": 0.02}
+        for s in range(10, 2000, 10)
+    ]
+    (sae / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    training = folder / "saes" / TRAINING
+    training.mkdir(parents=True)
+    (training / "config.yaml").write_text("sae: {n_latents: 8192}\n")
+    (training / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:5]) + '{"step": 60, "lo')
+    Catalog(folder).put("harvest", "demo.stdlib-train", {"model": "demo", "tokens": 5_200_000})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def store(workspace: Path) -> Iterator[FeatureStore]:
+    """The truth that pages are compared with."""
+    with FeatureStore.open(workspace, threads=1) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def client(workspace: Path) -> Iterator[TestClient]:
+    with TestClient(web.create_app(workspace, load_lm), raise_server_exceptions=False) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def sae() -> str:
+    """Address of the SAE's page."""
+    return f"/saes/{synthetic.SAE}"
+
+
+@pytest.fixture(scope="session")
+def served(workspace: Path) -> Iterator[Callable[[Path], str]]:
+    """Serve a workspace with a real uvicorn; gives its address."""
+    running: list[tuple[uvicorn.Server, threading.Thread]] = []
+
+    def serve(path: Path) -> str:
+        listener = socket.create_server(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(web.create_app(path, load_lm), log_level="error"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        running.append((server, thread))
+        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+    yield serve
+    for server, thread in running:
+        server.should_exit = True
+        thread.join(10)
+
+
+@pytest.fixture(scope="session")
+def address(served: Callable[[Path], str], workspace: Path) -> str:
+    return served(workspace)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[object]:
+    """A real Chromium. Where CI is set its absence is a failure."""
+    from playwright.sync_api import sync_playwright
+
+    found = next((path for path in CHROMIUM if Path(path).exists()), None)
+    if found is None:
+        message = "browser tests need Chromium; install it with: apt-get install chromium"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()

@@ -1,0 +1,206 @@
+"""A real Chromium on a real server: what a person does, and what must never happen meanwhile."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import synthetic
+from conftest import TRAINING
+from hostile import SAE as HOSTILE
+from playwright.sync_api import Browser, Page, expect
+
+from store import FeatureStore
+
+pytestmark = pytest.mark.browser
+SIZES = {"desk": (1280, 800), "phone": (390, 844)}
+
+
+@pytest.fixture
+def opened(chromium: Browser) -> Iterator[Callable[..., Page]]:
+    """Open pages; afterwards: no console error, no exception, no request to anywhere but the server."""
+    problems: list[str] = []
+    contexts = []
+
+    def open_page(address: str, theme: str = "light", size: str = "desk") -> Page:
+        width, height = SIZES[size]
+        context = chromium.new_context(color_scheme=theme, viewport={"width": width, "height": height})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.on("console", lambda m: problems.append(m.text) if m.type in {"error", "warning"} else None)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("request", lambda r: None if r.url.startswith("http://127.0.0.1:") else problems.append(r.url))
+        page.goto(address)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert [p for p in problems if "422 (Unprocessable" not in p] == []
+
+
+def drawn(page: Page, plot: str) -> None:
+    expect(page.locator(f"#{plot} .main-svg").first).to_be_visible()
+
+
+def test_from_home_to_a_feature_and_along_the_list(opened, address: str, store: FeatureStore):
+    page = opened(address)
+    page.get_by_role("link", name=synthetic.SAE, exact=True).click()
+    drawn(page, "density")
+    drawn(page, "curve-1")
+    page.get_by_role("link", name="mean").click()
+    expect(page.locator("th[aria-sort]")).to_have_text("mean ↓")
+    assert "order=mean" in page.url
+    page.fill("#filter", "n_active > 50")
+    page.keyboard.press("Enter")
+    truth = [r["feature"] for r in store.features(synthetic.SAE).filter("n_active > 50").order("mean desc").rows()]
+    expect(page.locator("tbody tr").first.locator("a")).to_have_text(str(truth[0]))
+    expect(page.locator(".pages")).to_contain_text(f"of {len(truth)} matching")
+    page.locator("tbody tr").nth(1).locator("td").nth(2).click()
+    expect(page.locator("h1")).to_have_text(f"Feature {truth[1]}")
+    drawn(page, "activations")
+    drawn(page, "logits")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("h1")).to_have_text(f"Feature {truth[2]}")
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("h1")).to_have_text(f"Feature {truth[1]}")
+    page.keyboard.press("/")
+    expect(page.locator("#filter")).to_have_value("n_active > 50")
+    page.go_back()
+    expect(page.locator("h1")).to_have_text(f"Feature {truth[1]}")
+
+
+def test_the_back_button_brings_the_table_back(opened, address: str, sae: str):
+    page = opened(address + sae)
+    before = page.locator("tbody tr a").first.inner_text()
+    page.get_by_role("link", name="rare").click()
+    expect(page.locator("#filter")).to_have_value("density > 0 and density < 1e-4")
+    expect(page.locator("#features")).to_contain_text("No feature matches")
+    page.go_back()
+    expect(page.locator("tbody tr a").first).to_have_text(before)
+    drawn(page, "density")
+
+
+def test_a_wrong_filter_is_shown_at_the_word(opened, address: str, sae: str):
+    page = opened(address + sae)
+    page.fill("#filter", "densty < 1e-3")
+    page.get_by_role("button", name="Filter").click()
+    expect(page.locator(".wrong mark")).to_have_text("densty")
+    expect(page.locator(".wrong")).to_contain_text("did you mean 'density'")
+
+
+def test_column_names_complete(opened, address: str, sae: str):
+    page = opened(address + sae)
+    page.locator("#filter").press_sequentially("max_")
+    expect(page.locator("#suggest li")).to_have_text(["max_activation"])
+    page.keyboard.press("Tab")
+    expect(page.locator("#filter")).to_have_value("max_activation")
+
+
+def test_a_bar_of_the_density_histogram_filters(opened, address: str, sae: str):
+    page = opened(address + sae)
+    drawn(page, "density")
+    page.locator("#density .point path").nth(3).click(force=True)
+    page.wait_for_url("**filter=density*")
+    assert page.locator("#filter").input_value().startswith("density >= ")
+
+
+def test_typing_into_the_test_box(opened, address: str, sae: str):
+    page = opened(f"{address}{sae}/features/1")
+    page.keyboard.press("t")
+    page.keyboard.type("def f(self):")
+    expect(page.locator("#live-said")).to_contain_text("tokens", timeout=60_000)
+    expect(page.locator("#live-output .context")).to_have_text("def f(self):")
+    page.fill("#live-text", "x" * 8001)
+    expect(page.locator("#live-said")).to_contain_text("the test box takes 8,000")
+
+
+def test_examples_open_mark_the_histogram_and_go_to_the_box(opened, address: str, sae: str, store: FeatureStore):
+    page = opened(f"{address}{sae}/features/{synthetic.WHITESPACE}")
+    drawn(page, "activations")
+    example = page.locator(".examples > li").first
+    whole = store.feature(synthetic.SAE, synthetic.WHITESPACE).top(1)[0].whole()
+    text = b"".join(p for p, s in zip(whole.pieces, whole.special, strict=True) if not s).decode()
+    example.locator(".value").click()
+    expect(example.locator(".context")).to_have_attribute("aria-expanded", "true")
+    page.wait_for_function("n => document.querySelector('.examples .context').textContent.length === n", arg=len(text))
+    assert example.locator(".context").evaluate("e => e.textContent") == text
+    example.locator(".t.peak").hover()
+    value = example.locator(".t.peak").get_attribute("data-v")
+    expect(page.locator(".tip")).to_have_text(value)
+    expect(page.locator("#activations .pin")).to_be_visible()
+    example.get_by_text("Copy into the test box").click()
+    assert page.locator("#live-text").input_value() == text
+    expect(page.locator("#live-output .context")).to_be_visible(timeout=60_000)
+
+
+def test_dialogs_open_by_key(opened, address: str, sae: str):
+    page = opened(f"{address}{sae}/features/1")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("g")
+    page.keyboard.type("42")
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_have_text("Feature 42")
+
+
+def test_the_theme_follows_the_system_until_chosen(opened, address: str, sae: str):
+    ground = "getComputedStyle(document.body).backgroundColor"
+    page = opened(address + sae, theme="dark")
+    assert page.evaluate(ground) == "rgb(20, 21, 23)"
+    page.get_by_role("button", name="Switch between light and dark").click()
+    assert page.evaluate(ground) == "rgb(251, 251, 250)"
+    page.goto(address)
+    assert page.evaluate(ground) == "rgb(251, 251, 250)"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("size", list(SIZES))
+def test_no_page_is_wider_than_the_screen(opened, address: str, sae: str, theme: str, size: str):
+    paths = ["/", sae, f"{sae}/features/1", f"{sae}/features/{synthetic.DEAD[0]}", f"/saes/{TRAINING}"]
+    page = opened(address, theme, size)
+    for path in [*paths, f"/saes/{HOSTILE}/features/0"]:
+        page.goto(address + path)
+        page.wait_for_load_state("networkidle")
+        assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0], path
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_token_text_is_legible_on_every_highlight(opened, address: str, sae: str, theme: str):
+    page = opened(f"{address}{sae}/features/1", theme)
+    ratios = page.evaluate(CONTRAST)
+    assert len(ratios) == 16
+    assert min(ratios) >= 4.5, ratios
+
+
+def test_hostile_text_does_nothing(opened, address: str):
+    page = opened(f"{address}/saes/{HOSTILE}/features/0")
+    drawn(page, "activations")
+    page.locator(".examples .value").first.click()
+    expect(page.locator(".examples .context").first).to_contain_text("</script><script>")
+    assert page.title() != "broken"
+    assert page.locator("img").count() == 0
+
+
+def test_an_empty_workspace_in_the_browser(opened, served, tmp_path: Path):
+    page = opened(served(tmp_path))
+    expect(page.locator(".empty code")).to_have_text(f"saebench demo --workspace {tmp_path}")
+
+
+CONTRAST = """() => {
+  const canvas = Object.assign(document.createElement('canvas'), {width: 1, height: 1}).getContext('2d');
+  const over = (...colours) => {
+    colours.forEach(c => { canvas.fillStyle = c; canvas.fillRect(0, 0, 1, 1); });
+    return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
+  };
+  const light = rgb => rgb.map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+  return Array.from({length: 16}, (_, i) => {
+    const token = Object.assign(document.createElement('span'), {className: `t a${i}`, textContent: 'x'});
+    document.querySelector('.context').append(token);
+    const ground = getComputedStyle(document.body).backgroundColor, style = getComputedStyle(token);
+    const [a, b] = [light(over(ground, style.backgroundColor)), light(over(style.color))];
+    return (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+  });
+}"""

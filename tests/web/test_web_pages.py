@@ -1,0 +1,233 @@
+import html
+import re
+
+import pytest
+import synthetic
+import web
+from conftest import TRAINING
+from fastapi.testclient import TestClient
+from hostile import SAE as HOSTILE
+from hostile import SCRIPT
+
+from store import FeatureStore
+
+
+def test_home_lists_what_the_workspace_holds(client: TestClient):
+    page = client.get("/")
+    assert page.status_code == 200
+    for text in (synthetic.SAE, TRAINING, "demo.stdlib-train", synthetic.CORPUS, "training"):
+        assert text in page.text
+    data = client.get("/home.json").json()
+    assert {row["id"] for row in data["saes"]} == {synthetic.SAE, HOSTILE, TRAINING}
+    assert [row["id"] for row in data["harvests"]] == ["demo.stdlib-train"]
+
+
+def test_empty_workspace_says_what_to_run(tmp_path):
+    client = TestClient(web.create_app(tmp_path))
+    assert f"saebench demo --workspace {tmp_path}" in client.get("/").text
+    assert client.get("/home.json").json()["saes"] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sae_page_shows_curves_density_and_configuration(client: TestClient, sae: str, store: FeatureStore):
+    page = client.get(sae).text
+    for text in ("Feature density", "fraction of variance unexplained", "dead latents", "300 features", "topk k 8"):
+        assert text in page
+    data = client.get(f"{sae}.json").json()
+    densities = [row["density"] for row in store.features(synthetic.SAE).rows()]
+    assert data["dead"] == sum(d == 0 for d in densities) == len(synthetic.DEAD)
+    edges, counts = data["density_histogram"]["edges"], data["density_histogram"]["counts"]
+    assert counts == [
+        sum(low <= d < high for d in densities) for low, high in zip(edges[:-1], edges[1:], strict=True)
+    ]
+    assert data["metrics"][-1]["step"] == 1990
+
+
+def test_an_sae_in_training_has_curves_and_no_table(client: TestClient):
+    page = client.get(f"/saes/{TRAINING}").text
+    assert "No index yet" in page
+    assert "fraction of variance unexplained" in page
+    assert [row["step"] for row in client.get(f"/saes/{TRAINING}.json").json()["metrics"]] == [10, 20, 30, 40, 50]
+
+
+@pytest.mark.parametrize(
+    ("filter", "order"),
+    [("", ""), ("density < 0.05 and max_activation > 5", "mean desc"), ("n_active = 0", "feature"), ("", "top_token")],
+)
+def test_table_filters_sorts_and_pages(client: TestClient, sae: str, store: FeatureStore, filter: str, order: str):
+    relation = store.features(synthetic.SAE)
+    relation = relation.filter(filter) if filter else relation
+    truth = [row["feature"] for row in relation.order(f"{order or 'max_activation desc'}, feature").rows()]
+    shown = []
+    for page in range(1, 20):
+        data = client.get(f"{sae}/features.json", params={"filter": filter, "order": order, "page": page, "size": 40}).json()
+        assert data["total"] == len(truth)
+        if not data["rows"]:
+            break
+        shown += [row["feature"] for row in data["rows"]]
+    assert shown == truth
+
+
+def test_htmx_gets_only_the_table(client: TestClient, sae: str):
+    headers = {"HX-Request": "true", "HX-Target": "features"}
+    fragment = client.get(sae, params={"order": "density"}, headers=headers)
+    assert fragment.text.lstrip().startswith("<table>")
+    assert 'aria-sort="ascending"' in fragment.text
+    assert fragment.headers["Vary"] == "HX-Request"
+
+
+@pytest.mark.parametrize(
+    ("filter", "word"),
+    [("mean > 1 and densty < 1e-3", "densty"), ("density < 1e-3 ; drop table x", ";"), ("density < 'abc'", "abc")],
+)
+def test_a_wrong_filter_points_at_the_word(client: TestClient, sae: str, filter: str, word: str):
+    page = client.get(sae, params={"filter": filter})
+    assert page.status_code == 422
+    marked = re.search("<mark>(.*?)</mark>", page.text)
+    assert marked
+    assert word in html.unescape(marked[1])
+    problem = client.get(f"{sae}/features.json", params={"filter": filter})
+    assert problem.status_code == 422
+    assert problem.json()["cause"]
+
+
+def test_a_filter_without_matches_says_so(client: TestClient, sae: str):
+    assert "No feature matches" in client.get(sae, params={"filter": "density > 2"}).text
+
+
+def test_feature_page_agrees_with_the_store(client: TestClient, sae: str, store: FeatureStore):
+    truth = store.feature(synthetic.SAE, 5)
+    data = client.get(f"{sae}/features/5.json").json()
+    assert data["stats"]["max_activation"] == truth.stats.max_activation
+    assert [n["feature"] for n in data["neighbours"]] == [n.feature for n in truth.neighbours()]
+    assert data["histogram"]["counts"] == truth.histogram().counts.tolist()
+    assert [t["token"] for t in data["promoted"]] == [logit.text for logit in truth.logits().promoted]
+    top = truth.top(20)
+    assert [e["value"] for e in data["top"]] == [e.value for e in top]
+    assert ["".join(e["tokens"]) for e in data["top"]] == ["".join(e.text) for e in top]
+    page = client.get(f"{sae}/features/5").text
+    assert page.count('class="context"') == len(top) + sum(len(b["examples"]) for b in data["bands"])
+    assert html.escape(data["promoted"][0]["token"].strip()) in page
+
+
+def test_whole_contexts_agree_with_the_codes(client: TestClient, sae: str, store: FeatureStore):
+    data = client.get(f"{sae}/features/0/contexts/3.json").json()
+    values = [row["value"] for row in store.codes(3, synthetic.SAE).filter("feature = 0").rows()]
+    assert max(data["activations"]) == max(values)
+    assert "".join(data["tokens"]) == "".join(store.context(3, synthetic.SAE).text)
+    assert 'class="t a' in client.get(f"{sae}/features/0/contexts/3").text
+
+
+def test_a_dead_feature_explains_itself(client: TestClient, sae: str):
+    dead = synthetic.DEAD[0]
+    page = client.get(f"{sae}/features/{dead}").text
+    assert "never fires on stdlib-heldout" in page
+    assert 'id="activations"' not in page
+    assert 'id="logits"' in page
+    data = client.get(f"{sae}/features/{dead}.json").json()
+    assert data["dead"]
+    assert data["top"] == []
+    assert data["histogram"] is None
+
+
+def test_arrows_walk_the_list_one_came_from(client: TestClient, sae: str, store: FeatureStore):
+    wanted = {"filter": "n_active > 50", "order": "mean desc"}
+    numbers = [r["feature"] for r in store.features(synthetic.SAE).filter(wanted["filter"]).order("mean desc, feature").rows()]
+    page = client.get(f"{sae}/features/{numbers[3]}", params=wanted).text
+    links = dict(re.findall(r'data-key="(previous|next)" href="[^"]*/features/(\d+)\?', page))
+    assert links == {"previous": str(numbers[2]), "next": str(numbers[4])}
+    assert f"4 of {len(numbers)} with n_active &gt; 50 by mean" in page
+
+
+def test_without_a_list_arrows_go_by_number(client: TestClient, sae: str):
+    assert f'data-key="previous" aria-disabled="true"' in client.get(f"{sae}/features/0").text  # noqa: F541
+    assert 'data-key="next" aria-disabled="true"' in client.get(f"{sae}/features/299").text
+
+
+def test_unchanged_pages_answer_304(client: TestClient, sae: str):
+    for path in (f"{sae}/features/5", f"{sae}/features/5.json", f"{sae}/features/5/contexts/2"):
+        first = client.get(path)
+        again = client.get(path, headers={"If-None-Match": first.headers["ETag"]})
+        assert (again.status_code, again.content) == (304, b"")
+    assert client.get(f"{sae}/features/6").headers["ETag"] != client.get(f"{sae}/features/5").headers["ETag"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/saes/unknown", 404),
+        ("/saes/unknown/features/1", 404),
+        (f"/saes/{TRAINING}/features/1", 404),
+        (f"/saes/{synthetic.SAE}/features/300", 404),
+        (f"/saes/{synthetic.SAE}/features/5?corpus=other", 404),
+        (f"/saes/{synthetic.SAE}/features/5/contexts/99999", 404),
+        (f"/saes/{synthetic.SAE}/features/five", 422),
+        (f"/saes/{synthetic.SAE}/features/-1", 422),
+        (f"/saes/{synthetic.SAE}?page=0", 422),
+        ("/saes/..%2F..%2Fetc%2Fpasswd", 404),
+        ("/nowhere", 404),
+    ],
+)
+def test_errors_are_pages_and_data(client: TestClient, path: str, status: int):
+    page = client.get(path, headers={"Accept": "text/html"})
+    assert page.status_code == status
+    assert page.headers["content-type"].startswith("text/html")
+    assert "Traceback" not in page.text
+    bare, _, query = path.partition("?")
+    data = client.get(f"{bare}.json" + (f"?{query}" if query else ""))
+    if "page=0" not in query:
+        assert data.status_code == status
+        assert set(data.json()) == {"status", "title", "cause", "remedy"}
+
+
+def test_a_damaged_index_is_a_clear_page(tmp_path):
+    (tmp_path / "indexes").mkdir()
+    (tmp_path / "indexes" / "a.b.0123456789ab.duckdb").write_bytes(b"not a database")
+    answer = TestClient(web.create_app(tmp_path), raise_server_exceptions=False).get("/")
+    assert answer.status_code == 503
+    assert "is damaged or no index" in answer.text
+
+
+def test_hostile_text_stays_text(client: TestClient):
+    for path in ("/", f"/saes/{HOSTILE}", f"/saes/{HOSTILE}/features/0", f"/saes/{HOSTILE}/features/0/contexts/0"):
+        page = client.get(path).text
+        assert SCRIPT not in page
+        assert "<img" not in page
+        assert "\x00" not in page
+        assert "\u202e" not in page
+        assert "{{ 7" in page or "/features/0" not in path
+    filtered = client.get(f"/saes/{HOSTILE}", params={"filter": SCRIPT}).text
+    assert SCRIPT not in filtered
+
+
+def test_every_answer_carries_the_policy(client: TestClient, sae: str):
+    for path in ("/", sae, "/nowhere", "/home.json", "/openapi.json"):
+        policy = client.get(path).headers["content-security-policy"]
+        assert policy.startswith("default-src 'self';")
+        assert "unsafe" not in policy
+
+
+def test_pages_ask_for_nothing_outside(client: TestClient, sae: str):
+    for path in ("/", sae, f"{sae}/features/5"):
+        page = client.get(path).text
+        links = re.findall(r'(?:src|href|action)="([^"]*)"', page)
+        assert links
+        assert all(link.startswith(("/", "#")) and not link.startswith("//") for link in links)
+        for link in {link for link in links if link.startswith("/static/")}:
+            asset = client.get(link)
+            assert asset.status_code == 200
+            assert "immutable" in asset.headers["cache-control"]
+
+
+def test_openapi_describes_the_json_of_every_page(client: TestClient):
+    paths = client.get("/openapi.json").json()["paths"]
+    assert {"/home.json", "/saes/{sae_id}.json", "/saes/{sae_id}/features.json"} <= set(paths)
+    assert "/saes/{sae_id}/features/{feature}.json" in paths
+    assert "/saes/{sae_id}/features/{feature}/live.json" in paths
+
+
+def test_a_new_index_appears_without_a_restart(tmp_path):
+    client = TestClient(web.create_app(tmp_path))
+    assert client.get(f"/saes/{synthetic.SAE}").status_code == 404
+    synthetic.build(tmp_path)
+    assert client.get(f"/saes/{synthetic.SAE}/features/1").status_code == 200
