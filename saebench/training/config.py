@@ -32,7 +32,7 @@ class TopKConfig(Section):
     dead_after: int | None = Field(
         default=None,
         ge=1,
-        description="tokens without firing after which a latent is dead; none: 10 million, at most a fiftieth of the run",
+        description="tokens without firing after which a latent is dead; none: 10 million, at most 1/50 of the run",
     )
 
 
