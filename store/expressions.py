@@ -45,6 +45,8 @@ def unknown_column(name: str, columns: Sequence[str], where: str) -> StoreError:
 
 
 def _parse(connection: duckdb.DuckDBPyConnection, sql: str, text: str, where: str) -> dict[str, Any]:
+    if not text.strip():
+        raise StoreError(f"{where} is empty")
     rows = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchall()
     parsed = json.loads(rows[0][0])
     if parsed["error"]:

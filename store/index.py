@@ -52,7 +52,7 @@ class Index:
     @property
     def id(self) -> str:
         """`<SAE id>.<corpus id>`."""
-        return str(self.meta["index_id"])
+        return self.path.stem.rpartition(".")[0]
 
     @property
     def n_features(self) -> int:

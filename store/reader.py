@@ -81,7 +81,7 @@ class FeatureStore:
     def indexes(self) -> list[dict[str, Any]]:
         """Headline figures and provenance of every finished index, by id; "alias" is its name in `sql`."""
         found = (self._open(path) for path in self._files().values())
-        return [{"id": i.id, "alias": i.alias, "path": str(i.path), **i.meta} for i in found]
+        return [_figures(index) for index in found]
 
     def index(self, sae: str | None = None, corpus: str | None = None) -> Index:
         """One index.
@@ -174,6 +174,12 @@ class FeatureStore:
 
     def __repr__(self) -> str:
         return f"<FeatureStore {self.workspace}: {', '.join(self._files()) or 'no index'}>"
+
+
+def _figures(index: Index) -> dict[str, Any]:
+    sae_id, corpus_id = split_index_id(index.id)
+    names = {"id": index.id, "sae_id": sae_id, "corpus_id": corpus_id, "alias": index.alias, "path": str(index.path)}
+    return {**index.meta, **names}
 
 
 def _fits(index_id: str, sae: str | None, corpus: str | None) -> bool:

@@ -107,13 +107,16 @@ def sweep(folder: Path) -> list[Part]:
 
 
 def _check(part: Part) -> None:
-    try:
-        rows = pq.read_metadata(part.contexts).num_rows
-        pq.read_metadata(part.codes)
-    except (OSError, pa.ArrowException):
-        rows = -1
-    if rows != part.stop - part.start:
+    if _rows(part.contexts) != part.stop - part.start:
         raise _damaged(part.contexts)
+    _rows(part.codes)
+
+
+def _rows(path: Path) -> int:
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (OSError, pa.ArrowException):
+        raise _damaged(path) from None
 
 
 def _damaged(path: Path) -> StoreError:

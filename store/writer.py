@@ -53,8 +53,18 @@ class IndexWriter:
             if condemned_name(self._staging).exists():
                 remove_folder(condemned_name(self._staging))
         manifest = {"schema_version": latest("index"), "n_latents": n_latents, "context_length": context_length}
-        open_manifest(self._staging, {**manifest, "provenance": provenance})
-        self._parts = sweep(self._staging)
+        try:
+            open_manifest(self._staging, {**manifest, "provenance": provenance})
+            self._parts = sweep(self._staging)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let another writer go on with this folder; what is staged stays. `finish` does this, and so does the end of
+        the process.
+        """
+        self._lock.close()
 
     @property
     def n_contexts(self) -> int:
@@ -111,7 +121,7 @@ class IndexWriter:
             remove_folder(self._staging)
             self._parts = []
             _lock_path(self._staging).unlink(missing_ok=True)
-            self._lock.close()
+            self.close()
         return path
 
 
