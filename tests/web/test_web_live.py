@@ -5,10 +5,10 @@ import pytest
 import synthetic
 import tiny
 import torch
-import web
 from fastapi.testclient import TestClient
 from transformers import AutoTokenizer, GPT2LMHeadModel
 
+import web
 from saebench.errors import UserError
 from saebench.lm import load_lm
 from saebench.saes import SAE

@@ -1,14 +1,15 @@
 import html
 import re
+from itertools import pairwise
 
 import pytest
 import synthetic
-import web
 from conftest import TRAINING
 from fastapi.testclient import TestClient
 from hostile import SAE as HOSTILE
 from hostile import SCRIPT
 
+import web
 from store import FeatureStore
 
 
@@ -37,9 +38,7 @@ def test_sae_page_shows_curves_density_and_configuration(client: TestClient, sae
     densities = [row["density"] for row in store.features(synthetic.SAE).rows()]
     assert data["dead"] == sum(d == 0 for d in densities) == len(synthetic.DEAD)
     edges, counts = data["density_histogram"]["edges"], data["density_histogram"]["counts"]
-    assert counts == [
-        sum(low <= d < high for d in densities) for low, high in zip(edges[:-1], edges[1:], strict=True)
-    ]
+    assert counts == [sum(low <= d < high for d in densities) for low, high in pairwise(edges)]
     assert data["metrics"][-1]["step"] == 1990
 
 
@@ -60,7 +59,9 @@ def test_table_filters_sorts_and_pages(client: TestClient, sae: str, store: Feat
     truth = [row["feature"] for row in relation.order(f"{order or 'max_activation desc'}, feature").rows()]
     shown = []
     for page in range(1, 20):
-        data = client.get(f"{sae}/features.json", params={"filter": filter, "order": order, "page": page, "size": 40}).json()
+        data = client.get(
+            f"{sae}/features.json", params={"filter": filter, "order": order, "page": page, "size": 40}
+        ).json()
         assert data["total"] == len(truth)
         if not data["rows"]:
             break
@@ -71,7 +72,8 @@ def test_table_filters_sorts_and_pages(client: TestClient, sae: str, store: Feat
 def test_htmx_gets_only_the_table(client: TestClient, sae: str):
     headers = {"HX-Request": "true", "HX-Target": "features"}
     fragment = client.get(sae, params={"order": "density"}, headers=headers)
-    assert fragment.text.lstrip().startswith("<table>")
+    assert "<table>" in fragment.text
+    assert "<html" not in fragment.text
     assert 'aria-sort="ascending"' in fragment.text
     assert fragment.headers["Vary"] == "HX-Request"
 
@@ -132,7 +134,9 @@ def test_a_dead_feature_explains_itself(client: TestClient, sae: str):
 
 def test_arrows_walk_the_list_one_came_from(client: TestClient, sae: str, store: FeatureStore):
     wanted = {"filter": "n_active > 50", "order": "mean desc"}
-    numbers = [r["feature"] for r in store.features(synthetic.SAE).filter(wanted["filter"]).order("mean desc, feature").rows()]
+    numbers = [
+        r["feature"] for r in store.features(synthetic.SAE).filter(wanted["filter"]).order("mean desc, feature").rows()
+    ]
     page = client.get(f"{sae}/features/{numbers[3]}", params=wanted).text
     links = dict(re.findall(r'data-key="(previous|next)" href="[^"]*/features/(\d+)\?', page))
     assert links == {"previous": str(numbers[2]), "next": str(numbers[4])}
@@ -140,7 +144,7 @@ def test_arrows_walk_the_list_one_came_from(client: TestClient, sae: str, store:
 
 
 def test_without_a_list_arrows_go_by_number(client: TestClient, sae: str):
-    assert f'data-key="previous" aria-disabled="true"' in client.get(f"{sae}/features/0").text  # noqa: F541
+    assert 'data-key="previous" aria-disabled="true"' in client.get(f"{sae}/features/0").text
     assert 'data-key="next" aria-disabled="true"' in client.get(f"{sae}/features/299").text
 
 
@@ -195,7 +199,7 @@ def test_hostile_text_stays_text(client: TestClient):
         assert "<img" not in page
         assert "\x00" not in page
         assert "\u202e" not in page
-        assert "{{ 7" in page or "/features/0" not in path
+    assert "{{ 7 * 7 }}" in client.get(f"/saes/{HOSTILE}/features/0").text
     filtered = client.get(f"/saes/{HOSTILE}", params={"filter": SCRIPT}).text
     assert SCRIPT not in filtered
 

@@ -20,7 +20,7 @@ def test_a_missing_workspace_is_one_clear_line(tmp_path: Path):
 
 
 def test_a_port_in_use_is_one_clear_line(tmp_path: Path):
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(UserError, match="is in use.*--port"):
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(UserError, match=r"is in use.*--port"):
         serve(tmp_path, port=taken.getsockname()[1])
 
 

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from web.tokens import OPACITY_LEVELS, level, readable, units
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
     ends = sorted({0, len(data), *(p % (len(data) + 1) for p in places)})
-    return [data[a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    return [data[a:b] for a, b in pairwise(ends)]
 
 
 @given(st.text(st.characters(categories=("L", "N", "P", "S", "Zs")), max_size=40), st.lists(st.integers(0, 999)))
@@ -85,6 +87,8 @@ def test_numbers_have_three_significant_digits(value: float | None, text: str):
     assert number(value) == text
 
 
-@pytest.mark.parametrize(("share", "text"), [(0.008, "0.8%"), (0.34, "34%"), (1, "100%"), (0, "0%"), (2.1e-5, "0.0021%")])
+@pytest.mark.parametrize(
+    ("share", "text"), [(0.008, "0.8%"), (0.34, "34%"), (1, "100%"), (0, "0%"), (2.1e-5, "0.0021%")]
+)
 def test_percentages(share: float, text: str):
     assert percent(share) == text

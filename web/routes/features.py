@@ -122,6 +122,8 @@ def _live(request: Request, here: Here, sae_id: str, feature: int, corpus: str |
         )
     if not text:
         raise ProblemError(422, "Nothing to encode", "The text is empty.", "Type something.")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ProblemError(422, "Not text", "The text holds half a surrogate pair, which is no character.")
     maximum = existing_feature(here, feature, here.index(sae_id, corpus)).stats.max_activation
     live = request.app.state.live
     if live is None:

@@ -17,7 +17,9 @@ document.addEventListener("bar", (event) => {
 
 // A filter that cannot be read comes back as 422 with the same fragment, which says why: show it.
 document.addEventListener("htmx:beforeSwap", (event) => {
-  if (event.detail.xhr.status === 422) event.detail.shouldSwap = true;
+  if (event.detail.xhr.status !== 422) return;
+  event.detail.shouldSwap = true;
+  event.detail.isError = false;
 });
 
 document.addEventListener("click", (event) => {
