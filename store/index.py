@@ -116,11 +116,12 @@ class Index:
         self._check_context(context)
         first, last = context * self.context_length, (context + 1) * self.context_length - 1
         f16 = f"{quoted(self.alias)}.f16"
-        sql = f"""SELECT position,
-                       (SELECT tokens FROM {self.table("context")} WHERE context = {context:d})[position + 1]
-                         AS token, feature, {f16}(half) AS value
+        sql = f"""SELECT position, token, feature, {f16}(half) AS value
                 FROM (SELECT (place - {first})::INTEGER AS position, unnest(features) AS feature, unnest(halves) AS half
-                      FROM {self.table("by_token")} WHERE place BETWEEN {first} AND {last} ORDER BY place)"""
+                      FROM {self.table("by_token")} WHERE place BETWEEN {first} AND {last})
+                JOIN (SELECT (generate_subscripts(tokens, 1) - 1)::INTEGER AS position, unnest(tokens) AS token
+                      FROM {self.table("context")} WHERE context = {context:d}) USING (position)
+                ORDER BY position, feature"""
         columns = ("position", "token", "feature", "value")
         return relation(self.cursor, sql, f"codes of context {context} of {self.id}", columns)
 
