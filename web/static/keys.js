@@ -43,6 +43,9 @@ document.addEventListener("click", async (event) => {
   setTimeout(() => { copier.textContent = "copy"; }, 1500);
 });
 
+// Without a secure context (another host over http) there is no clipboard: the command can still be selected.
+if (!navigator.clipboard) document.querySelectorAll("[data-copy]").forEach((button) => { button.hidden = true; });
+
 document.querySelector("#go form")?.addEventListener("submit", (event) => {
   event.preventDefault();
   const wanted = event.target.elements.feature.value.trim();

@@ -135,6 +135,7 @@ def explain(query: TableQuery, message: str) -> FilterProblem:
     """Find the word that a store error quotes in what was typed."""
     typed = query.filter or query.order
     message = re.sub(r"^(filter|order) ['\"].*?['\"]: (?=\S)", "", message.replace(repr(typed), "'…'"))
+    message = message[:1].upper() + message[1:]
     for word in re.findall(r"['\"]([^'\"]+)['\"]", message):
         at = typed.lower().find(word.lower())
         if at >= 0 and word != typed:
