@@ -45,6 +45,7 @@ class CorpusConfig(Section):
     split: str = Field("train", description="hub dataset split")
     text_field: str = Field("text", description="column that holds the text (JSONL, Parquet, hub)")
     context_length: int | None = Field(None, ge=2, description="tokens per context; default: the model's own")
+    skip_documents: int = Field(0, ge=0, description="documents passed over first: held-out text of one long stream")
     max_tokens: int | None = Field(None, ge=1, description="stop after about so many tokens (whole contexts)")
     seed: int = Field(0, description="order in which the documents of a local corpus are read")
 

@@ -1,5 +1,6 @@
 """Where documents come from: the standard library, local files, hub datasets."""
 
+import itertools
 import json
 import sysconfig
 from collections.abc import Iterator
@@ -26,6 +27,11 @@ class Document:
 
 
 def read_documents(config: CorpusConfig) -> Iterator[Document]:
+    """The corpus' documents in a fixed order, after `skip_documents`; raises as `all_documents`."""
+    return itertools.islice(all_documents(config), config.skip_documents, None)
+
+
+def all_documents(config: CorpusConfig) -> Iterator[Document]:
     """The corpus' documents in a fixed order: local ones shuffled by `config.seed`, hub ones as they stream.
 
     Raises:
@@ -48,8 +54,8 @@ def read_documents(config: CorpusConfig) -> Iterator[Document]:
 
 def shuffled_files(files: list[Path], root: Path, config: CorpusConfig) -> Iterator[Document]:
     """Documents of local files, in an order drawn by `config.seed` so that a prefix is a fair sample."""
-    for index in np.random.default_rng(config.seed).permutation(len(files)):
-        path = files[index]
+    order = np.random.default_rng(config.seed).permutation(len(files))
+    for path in (files[index] for index in order):
         name = path.relative_to(root).as_posix()
         if path.suffix in TABLE_SUFFIXES:
             yield from table_documents(path, name, config.text_field)

@@ -44,9 +44,8 @@ def load_lm(
     source = str(folder.resolve()) if local and name != "demo" else name
     label = re.sub(r"[^A-Za-z0-9_-]+", "-", folder.resolve().name if local else name)
     digest = hash_folder(folder) if local else hash_hub(bridge, name)
-    return LanguageModel(
-        bridge, label, digest, fast_precision(device) if precision == "auto" else getattr(torch, precision)
-    )
+    arithmetic = fast_precision(device) if precision == "auto" else getattr(torch, precision)
+    return LanguageModel(bridge, label, source, digest, arithmetic)
 
 
 def boot(source: str, revision: str | None, device: str) -> Any:

