@@ -113,5 +113,5 @@ def explain(error: ValidationError) -> str:
     place = ".".join(str(part) for part in first["loc"])
     more = f" (and {len(rest)} more)" if rest else ""
     if first["type"] == "extra_forbidden":
-        return f"unknown key {place!r}; see the documentation of recipes for the known ones{more}"
+        return f"unknown key {place!r}; `saebench recipe` prints the known ones{more}"
     return f"{place}: {first['msg']}, got {first['input']!r}{more}"

@@ -12,7 +12,7 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 import typer
 
 import saebench
-from saebench.cli import demo, evaluate, harvest, index, serve, train
+from saebench.cli import demo, describe, evaluate, harvest, index, serve, train
 
 app = typer.Typer(
     help="Harvest activations, train sparse autoencoders, index and browse their features.",
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 for verb in (harvest, train, evaluate, index, serve, demo):
     app.command(verb.__name__.rpartition(".")[2])(verb.command)
+app.command("recipe")(describe.command)
 
 
 def _version(asked: bool) -> None:

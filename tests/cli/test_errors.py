@@ -2,12 +2,15 @@
 
 import re
 import socket
+from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 import saebench.cli
 from saebench.cli import app, main
+from saebench.cli.recipe import Recipe, read_recipe
 from store import Catalog
 
 
@@ -27,7 +30,9 @@ def fail(monkeypatch, capsys, *arguments: str) -> str:
 def failing(monkeypatch, capsys, tmp_path, tiny_folder):
     def run(verb, *settings):
         overrides = [part for setting in settings for part in ("--set", setting)]
-        return fail(monkeypatch, capsys, verb, "--workspace", tmp_path / "ws", "--set", f"model.name={tiny_folder}", *overrides)
+        return fail(
+            monkeypatch, capsys, verb, "--workspace", tmp_path / "ws", "--set", f"model.name={tiny_folder}", *overrides
+        )
 
     return run
 
@@ -106,3 +111,18 @@ def test_every_verb_explains_itself():
         assert result.exit_code == 0
         assert "--workspace" in result.output
     assert CliRunner().invoke(app, ["--version"]).output.strip() == saebench.__version__
+
+
+def test_the_printed_recipe_is_the_demo():
+    result = CliRunner().invoke(app, ["recipe"])
+    assert Recipe.model_validate(yaml.safe_load(result.output)) == Recipe()
+
+
+def test_the_demo_recipe_file_is_the_demo():
+    assert read_recipe(Path("configs/demo.yaml"), []) == Recipe()
+
+
+@pytest.mark.parametrize("path", sorted(Path("configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_is_valid(path):
+    if path.stem != "demo-lm":
+        read_recipe(path, [])

@@ -24,7 +24,9 @@ def corpus(tiny_lm, texts):
 
 
 def settings(**changes) -> HarvestConfig:
-    return HarvestConfig(**{"hook_points": HOOKS, "precision": "float32", "batch_contexts": 5, "shard_batches": 3} | changes)
+    return HarvestConfig(
+        **{"hook_points": HOOKS, "precision": "float32", "batch_contexts": 5, "shard_batches": 3} | changes
+    )
 
 
 def fingerprint(folder) -> dict[str, str]:
@@ -101,7 +103,9 @@ def test_blocks_are_the_unspecial_rows_shuffled_by_epoch(tiny_lm, corpus, tmp_pa
     blocks = list(itertools.islice(source.blocks(), 2 * per_epoch))
     expected = torch.cat(
         [
-            tiny_lm.activations(torch.from_numpy(block.tokens).long(), HOOKS)[HOOKS[0]][torch.from_numpy(~block.special)]
+            tiny_lm.activations(torch.from_numpy(block.tokens).long(), HOOKS)[HOOKS[0]][
+                torch.from_numpy(~block.special)
+            ]
             for block in corpus.blocks(100)
         ]
     )

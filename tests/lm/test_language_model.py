@@ -43,9 +43,7 @@ def test_parts_of_a_block_add_up(tiny_lm, tokens):
 
 def test_the_pass_stops_at_the_last_hook_point(tiny_lm, tokens):
     reached = []
-    handle = tiny_lm.bridge.original_model.transformer.h[1].mlp.register_forward_pre_hook(
-        lambda *_: reached.append(1)
-    )
+    handle = tiny_lm.bridge.original_model.transformer.h[1].mlp.register_forward_pre_hook(lambda *_: reached.append(1))
     try:
         tiny_lm.activations(tokens, ["blocks.1.hook_attn_out", "blocks.0.hook_resid_post"])
         assert not reached
