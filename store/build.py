@@ -1,7 +1,6 @@
 """The finaliser: staged parts → one read-only DuckDB file. Runs in a process of its own (`python -m store.build`)."""
 
 import ctypes
-import hashlib
 import json
 import shutil
 import signal
@@ -17,14 +16,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from store import canonical, examples, statistics
+from store import canonical, statistics
 from store.blocks import DecoderTables
+from store.content import content_hash
 from store.errors import StoreError, explained
 from store.examples import BANDS, choose, example_table
 from store.files import sync
 from store.migrations import latest, migrations
-from store.positions import SAME_AFTER, SAME_BEFORE, WINDOW, Positions, flat, map_positions
+from store.positions import SAME_AFTER, SAME_BEFORE, Positions, map_positions
 from store.staging import DOCUMENTS, INPUTS, MANIFEST, Part, canonical_json, lists, read, sweep
+from store.tables import feature_tables, ranked
 from store.text import readable
 from store.workspace import split_index_id
 
@@ -33,8 +34,6 @@ _MEMORY = "2GB"
 _CODES_AT_ONCE = 2_000_000
 _FEATURES_AT_ONCE = 1 << 16
 BUILDING = "building"
-_RECIPE = (statistics.QUANTILES, statistics.BINS, examples.TOP, BANDS, examples.PER_BAND, WINDOW)
-"""What shapes the content besides the data: part of its hash, so that a changed recipe gives a new file."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -73,28 +72,6 @@ def _removed_on_failure(folder: Path) -> Iterator[None]:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-
-
-def content_hash(
-    manifest: dict[str, Any], parts: list[Part], documents: list[list[Any]], inputs: dict[str, NDArray[Any]]
-) -> str:
-    """SHA-256 of everything an index is made from, however it was cut into parts."""
-    columns = {name: hashlib.sha256() for name in ("tokens", "spans", "source", "segments", "place", "feature", "half")}
-    for part in parts:
-        contexts, codes = read(part.contexts), read(part.codes)
-        for name in ("tokens", "spans"):
-            columns[name].update(flat(contexts[name]).tobytes())
-        for source in contexts["source"].to_pylist():
-            columns["source"].update(len(source).to_bytes(8, "little") + source)
-        columns["segments"].update(canonical_json(contexts["segments"].to_pylist())[1:-1].encode() + b",")
-        for name in ("place", "feature", "half"):
-            columns[name].update(codes[name].to_numpy().tobytes())
-    whole = hashlib.sha256(canonical_json([_RECIPE, migrations("index"), manifest, documents]).encode())
-    for name, digest in columns.items():
-        whole.update(name.encode() + digest.digest())
-    for name, array in sorted(inputs.items()):
-        whole.update(f"{name}{array.dtype}{array.shape}".encode() + array.tobytes())
-    return whole.hexdigest()
 
 
 class _Builder:
@@ -174,7 +151,7 @@ class _Builder:
         text = np.array([readable(piece) for piece in vocabulary] + [None], dtype=object)
         tables: dict[str, list[pa.Table]] = {"feature": [], "histogram": []}
         for codes in self._runs():
-            found, histogram = _feature_tables(codes, positions, len(ordinary), n_documents, text, decoder)
+            found, histogram = feature_tables(codes, positions, len(ordinary), n_documents, text, decoder)
             tables["feature"].append(found)
             tables["histogram"].append(histogram)
             self._insert("example", example_table(codes, choose(codes, positions), positions))
@@ -204,11 +181,11 @@ class _Builder:
             first += n
 
     def _insert_decoder(self, decoder: DecoderTables) -> None:
-        near = _ranked(decoder.neighbours)
+        near = ranked(decoder.neighbours)
         near |= {"neighbour": decoder.neighbours.ravel(), "cosine": decoder.neighbour_cosine.ravel()}
         self._insert("neighbour", pa.table(near))
         both = [(1, decoder.promoted, decoder.promoted_logit), (-1, decoder.suppressed, decoder.suppressed_logit)]
-        rows = [{**_ranked(ids), "sign": np.full(ids.size, sign, np.int16)} for sign, ids, _ in both]
+        rows = [{**ranked(ids), "sign": np.full(ids.size, sign, np.int16)} for sign, ids, _ in both]
         logits = {name: np.concatenate([part[name] for part in rows]) for name in rows[0]}
         logits["token"] = np.concatenate([ids.ravel() for _, ids, _ in both])
         logits["logit"] = np.concatenate([values.ravel() for *_, values in both])
@@ -238,54 +215,6 @@ class _Builder:
         }
         rows = {"key": list(meta), "value": [canonical_json(value) for value in meta.values()]}
         self._insert("meta", pa.table(rows))
-
-
-def _ranked(table: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    n, k = table.shape
-    return {"feature": np.repeat(np.arange(n, dtype=np.int32), k), "rank": np.tile(np.arange(k, dtype=np.int16), n)}
-
-
-def _feature_tables(
-    codes: statistics.Codes,
-    positions: Positions,
-    n_tokens: int,
-    n_documents: int,
-    text: NDArray[np.object_],
-    decoder: DecoderTables,
-) -> tuple[pa.Table, pa.Table]:
-    n = len(codes.n_active)
-    own = slice(codes.first, codes.first + n)
-    number = np.arange(codes.first, codes.first + n, dtype=np.int32)
-    in_documents = statistics.distinct(codes, positions.documents_of(codes.places))
-    token, share = statistics.top_tokens(codes, positions.tokens[codes.places])
-    names = text[token]
-    edges, counts = statistics.histograms(codes)
-    feature = pa.table({
-        "feature": number,
-        "n_active": codes.n_active,
-        "density": codes.n_active / max(n_tokens, 1),
-        "n_documents": in_documents.astype(np.int32),
-        "documents_share": in_documents / max(n_documents, 1),
-        "mean": statistics.means(codes),
-        "max_activation": statistics.largest(codes),
-        "q": lists(*statistics.quantiles(codes)),
-        "top_token": pa.array(names, pa.string()),
-        "top_token_id": token.astype(np.int32),
-        "top_token_share": share,
-        "decoder_norm": decoder.decoder_norm[own],
-        "encoder_decoder_cosine": decoder.encoder_decoder_cosine[own],
-        "promoted": _token_lists(decoder.promoted[own], text),
-        "suppressed": _token_lists(decoder.suppressed[own], text),
-    })  # fmt: skip
-    rows = np.arange(n + 1)
-    widths = (edges.shape[1], counts.shape[1])
-    columns = {"edges": lists(edges.ravel(), rows * widths[0]), "counts": lists(counts.ravel(), rows * widths[1])}
-    return feature, pa.table({"feature": number, **columns})
-
-
-def _token_lists(ids: NDArray[np.int32], text: NDArray[np.object_]) -> pa.ListArray:
-    offsets = pa.array(np.arange(len(ids) + 1) * ids.shape[1], pa.int32())
-    return pa.ListArray.from_arrays(offsets, pa.array(text[ids.ravel()], pa.string()))
 
 
 def _vocabulary(inputs: dict[str, NDArray[Any]]) -> list[bytes]:

@@ -6,8 +6,8 @@ when the environment says so at start: hence an index is built in a process of i
 and everything sorted, two files then differ only in a random database identifier of 16 bytes (once in the main header,
 and once in what the second database header keeps of it) and in the checksums of these two headers. `seal` puts the
 hash of the content there instead. (DuckDB 1.5 also keeps distinct-count sketches that depend on how the contexts were
-cut into blocks; there, bytes are equal for equal cuts. From 2.0 on they are equal for any.) On systems where DuckDB has no jemalloc (macOS, Windows) the content is equal all
-the same, but the unused bytes may differ.
+cut into blocks; there, bytes are equal for equal cuts. From 2.0 on they are equal for any.) On systems where DuckDB has
+no jemalloc (macOS, Windows) the content is equal all the same, but the unused bytes may differ.
 """
 
 from pathlib import Path
