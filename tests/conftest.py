@@ -1,6 +1,9 @@
 """A tiny random GPT-2 with its own tokenizer, in a Hugging Face folder: real code paths, milliseconds a pass."""
 
+import os
 from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub loads: a test never waits for the network
 
 import pytest
 import torch

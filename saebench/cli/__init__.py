@@ -9,6 +9,10 @@ from typing import Annotated
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
+from saebench.memory import keep_freed_memory
+
+keep_freed_memory()
+
 import typer
 
 import saebench

@@ -6,6 +6,7 @@ and for every Python version.
 """
 
 import hashlib
+import os
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +31,11 @@ def stdlib_files(*, tests: bool = False) -> Iterator[tuple[str, Path]]:
     `tests` chooses the test packages (and only them) instead of the library itself.
     """
     root = Path(sysconfig.get_path("stdlib"))
-    for path in sorted(root.rglob("*.py")):
+    found = []
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if name not in NOT_STDLIB]
+        found += [Path(folder, name) for name in names if name.endswith(".py")]
+    for path in sorted(found):
         parts = path.relative_to(root).parts
-        if NOT_STDLIB.isdisjoint(parts) and tests == (not TEST_DIRECTORIES.isdisjoint(parts[:-1])):
+        if tests == (not TEST_DIRECTORIES.isdisjoint(parts[:-1])):
             yield parts[0].removesuffix(".py"), path

@@ -1,16 +1,17 @@
 """Open a language model: the bundled one, a local Hugging Face folder, or a hub name."""
 
 import hashlib
-import os
 import re
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from saebench.errors import UserError
 from saebench.lm.model import LanguageModel
+from saebench.lm.plain import share_weights
 
 WEIGHT_FILES = ("*.safetensors", "config.json", "tokenizer*.json")
 
@@ -40,37 +41,40 @@ def load_lm(
         raise UserError(f"model folder {name!r} does not exist")
     if local and not (folder / "config.json").exists():
         raise UserError(f"model folder {name!r} has no config.json: it is not in Hugging Face layout")
-    bridge = boot(str(folder) if local else name, revision, device)
+    bridge, plain = boot(str(folder) if local else name, revision, device)
     source = str(folder.resolve()) if local and name != "demo" else name
     label = re.sub(r"[^A-Za-z0-9_-]+", "-", folder.resolve().name if local else name)
     digest = hash_folder(folder) if local else hash_hub(bridge, name)
     arithmetic = fast_precision(device) if precision == "auto" else getattr(torch, precision)
-    return LanguageModel(bridge, label, source, digest, arithmetic)
+    return LanguageModel(bridge, plain, label, source, digest, arithmetic)
 
 
-def boot(source: str, revision: str | None, device: str) -> Any:
-    """`TransformerBridge.boot_transformers`, with its many ways to fail turned into one line."""
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+def boot(source: str, revision: str | None, device: str) -> tuple[Any, nn.Module]:
+    """A bridged model and the same weights without the bridge; the many ways to fail turned into one line."""
     import transformers
     from transformer_lens.model_bridge import TransformerBridge
 
     transformers.utils.logging.disable_progress_bar()
+    arguments = {} if revision is None else {"revision": revision}
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"device {device!r} cannot be used here: {str(error).splitlines()[0]}") from None
-    arguments = {} if revision is None else {"revision": revision}
     try:
-        bridge = TransformerBridge.boot_transformers(source, device=device, dtype=torch.float32, **arguments)
+        model = transformers.AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, **arguments).to(device)
+        plain = share_weights(model)
+        bridge = TransformerBridge.boot_transformers(
+            source, hf_model=model, device=device, dtype=torch.float32, **arguments
+        )
     except Exception as error:  # transformers, huggingface_hub and TransformerLens each raise their own kinds
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"cannot open model {source!r}: {reason}") from None
     if bridge.tokenizer is None:
         raise UserError(f"model {source!r} has no tokenizer; add its tokenizer files to the folder")
-    bridge.requires_grad_(False)
-    bridge.eval()
-    return bridge
+    for module in (bridge, plain):
+        module.requires_grad_(False)
+        module.eval()
+    return bridge, plain
 
 
 def fast_precision(device: str) -> torch.dtype:

@@ -9,16 +9,13 @@ from typing import Any
 import torch
 from einops import rearrange
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from saebench.errors import UserError
+from saebench.lm import plain
 
 HOOK_KINDS = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_mlp_out", "hook_attn_out", "attn.hook_z")
-
-
-class _LastHookError(Exception):
-    """Not a failure: ends a forward pass once everything asked for has been seen."""
 
 
 class LanguageModel:
@@ -26,14 +23,19 @@ class LanguageModel:
 
     Attributes:
         bridge: the `TransformerBridge` itself, for work that this class does not cover.
+        plain: the same weights in transformers' own modules.
         name: label used in identifiers.
         source: what `load_lm` opens it by.
         sha256: identity of weights, configuration and tokenizer.
         precision: arithmetic of the forward pass; weights stay in float32.
     """
 
-    def __init__(self, bridge: Any, name: str, source: str, sha256: str, precision: torch.dtype) -> None:
+    def __init__(
+        self, bridge: Any, plain_model: nn.Module, name: str, source: str, sha256: str, precision: torch.dtype
+    ) -> None:
         self.bridge = bridge
+        self.plain = plain_model
+        self._places: dict[str, tuple[nn.Module, str] | None] = {}
         self.name = name
         self.source = source
         self.sha256 = sha256
@@ -74,17 +76,40 @@ class LanguageModel:
 
         Heads are concatenated: `hook_z` has width heads · d_head.
         """
+        tokens = tokens.to(self.device)
+        for name in hook_points:
+            if name not in self._places:
+                self._places[name] = self._place(name)
+        places = {name: place for name in hook_points if (place := self._places[name]) is not None}
+        with self.arithmetic():
+            if len(places) == len(set(hook_points)):
+                found = plain.read(self.plain, places, tokens)
+            else:
+                found = self._bridged(tokens, hook_points)
+        return {name: rearrange(value, "b c ... -> b c (...)") for name, value in found.items()}
+
+    def _bridged(self, tokens: Int[Tensor, "batch context"], hook_points: Sequence[str]) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
 
         def capture(value: Tensor, *, hook: Any, name: str) -> None:  # noqa: ARG001 (TransformerLens passes it)
-            found[name] = rearrange(value, "b c ... -> b c (...)") if value.ndim > 3 else value
+            found[name] = value
             if len(found) == len(set(hook_points)):
-                raise _LastHookError
+                raise plain.LastHookError
 
         hooks = [(name, partial(capture, name=name)) for name in hook_points]
-        with self.arithmetic(), self.bridge.hooks(fwd_hooks=hooks), suppress(_LastHookError):
-            self.bridge(tokens.to(self.device), return_type=None)
+        with self.bridge.hooks(fwd_hooks=hooks), suppress(plain.LastHookError):
+            self.bridge(tokens, return_type=None)
         return found
+
+    def _place(self, hook_point: str) -> tuple[nn.Module, str] | None:
+        """Where the plain model has a hook point, if what is found there equals what the bridge says."""
+        place = plain.module_of(self.bridge, self.plain, hook_point)
+        if place is None:
+            return None
+        probe = torch.arange(min(8, self.context_length), device=self.device)[None] % self.d_vocab
+        [(_, ours)] = plain.read(self.plain, {hook_point: place}, probe).items()
+        [(_, theirs)] = self._bridged(probe, [hook_point]).items()
+        return place if plain.agree(ours.flatten(2), theirs.flatten(2)) else None
 
     @torch.no_grad()
     def loss(

@@ -1,5 +1,7 @@
 """Packing loses no token and no byte."""
 
+import itertools
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,7 +32,7 @@ def test_every_token_is_in_exactly_one_context_with_its_bytes(docs, length, has_
             assert context.tokens[0, 0] == bos
             assert context.special[0, 0]
         starts = [*context.segments[0], (length, None, None)]
-        for (first, number, byte), (last, _, _) in zip(starts, starts[1:], strict=False):
+        for (first, number, byte), (last, _, _) in itertools.pairwise(starts):
             at = byte
             for i in range(first, last):
                 if context.special[0, i]:

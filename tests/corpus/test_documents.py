@@ -48,7 +48,7 @@ def test_hub_datasets_stream(tmp_path):
 
     config = CorpusConfig(name=str(tmp_path / "set"), text_field="body")
     assert [document.text for document in hub_documents(config)] == ["alpha", "beta"]
-    with pytest.raises(UserError, match="no column 'text'.*body"):
+    with pytest.raises(UserError, match=r"no column 'text'.*body"):
         list(hub_documents(CorpusConfig(name=str(tmp_path / "set"))))
 
 

@@ -33,14 +33,14 @@ def fingerprint(folder) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
 
 
-class Stop(Exception):
+class StopError(Exception):
     pass
 
 
 def stop_after(contexts):
     def progress(done):
         if done >= contexts:
-            raise Stop
+            raise StopError
 
     return progress
 
@@ -79,7 +79,7 @@ def test_every_row_leads_back_to_its_source(tiny_lm, corpus, texts, tmp_path):
 @pytest.mark.parametrize("stop", [1, 15, 20])
 def test_an_interrupted_harvest_ends_with_the_same_bytes(tiny_lm, corpus, tmp_path, stop):
     harvest(settings(), tiny_lm, corpus, tmp_path / "whole")
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         harvest(settings(), tiny_lm, corpus, tmp_path / "part", stop_after(stop))
     whole, part = tmp_path / "whole", tmp_path / "part"
     harvest(settings(), tiny_lm, corpus, part)
@@ -159,19 +159,19 @@ def test_damaged_shards_are_told(tiny_lm, corpus, tmp_path, damage, says, part):
 
 def test_a_folder_of_another_harvest_is_refused(tiny_lm, corpus, tmp_path):
     harvest(settings(), tiny_lm, corpus, tmp_path / "h")
-    with pytest.raises(UserError, match="another harvest .*choose another --id"):
+    with pytest.raises(UserError, match=r"another harvest .*choose another --id"):
         harvest(settings(batch_contexts=5), tiny_lm, corpus, tmp_path / "h")
 
 
 def test_unfinished_damaged_and_newer_manifests(tiny_lm, corpus, tmp_path):
     with pytest.raises(UserError, match="run `saebench harvest` first"):
         ShardSource(tmp_path / "none", HOOKS[0])
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         harvest(settings(), tiny_lm, corpus, tmp_path / "part", stop_after(20))
     with pytest.raises(UserError, match="not finished"):
         ShardSource(tmp_path / "part", HOOKS[0])
     harvest(settings(), tiny_lm, corpus, tmp_path / "h")
-    with pytest.raises(UserError, match="has no 'blocks.0.hook_mlp_out'; it has"):
+    with pytest.raises(UserError, match=r"has no 'blocks\.0\.hook_mlp_out'; it has"):
         ShardSource(tmp_path / "h", "blocks.0.hook_mlp_out")
     path = tmp_path / "h" / "manifest.json"
     text = path.read_text()
@@ -190,13 +190,13 @@ def test_values_too_large_for_half_precision_are_refused(tiny_lm, corpus, tmp_pa
         return {name: value * 1e6 for name, value in real(tokens, hooks).items()}
 
     monkeypatch.setattr(tiny_lm, "activations", scaled)
-    with pytest.raises(UserError, match="not finite in float16.*bfloat16 or float32"):
+    with pytest.raises(UserError, match=r"not finite in float16.*bfloat16 or float32"):
         harvest(settings(precision="float16"), tiny_lm, corpus, tmp_path / "h")
 
 
 def test_a_full_disk_leaves_nothing_half_written(tiny_lm, corpus, tmp_path):
     folder = tmp_path / "h"
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         harvest(settings(), tiny_lm, corpus, folder, stop_after(20))
     shutil.copytree(folder, tmp_path / "before")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -84,5 +84,5 @@ def test_the_index_holds_the_codes_of_a_dense_encoder(sae, tiny_lm, texts, tmp_p
 def test_an_sae_of_another_width_is_refused(tiny_lm, texts, tmp_path):
     corpus = open_corpus(CorpusConfig(name=str(texts)), tiny_lm.tokenizer, 32)
     wrong = SAE.create(16, 60, TopK(k=5), seed=1)
-    with pytest.raises(UserError, match="reads vectors of 16.*has 32"):
+    with pytest.raises(UserError, match=r"reads vectors of 16.*has 32"):
         build_index(IndexConfig(), tiny_lm, wrong, corpus, HOOK, indexes=tmp_path, index_id="tiny.texts", provenance={})

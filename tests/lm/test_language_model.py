@@ -43,7 +43,7 @@ def test_parts_of_a_block_add_up(tiny_lm, tokens):
 
 def test_the_pass_stops_at_the_last_hook_point(tiny_lm, tokens):
     reached = []
-    handle = tiny_lm.bridge.original_model.transformer.h[1].mlp.register_forward_pre_hook(lambda *_: reached.append(1))
+    handle = tiny_lm.plain.transformer.h[1].mlp.register_forward_pre_hook(lambda *_: reached.append(1))
     try:
         tiny_lm.activations(tokens, ["blocks.1.hook_attn_out", "blocks.0.hook_resid_post"])
         assert not reached
@@ -51,6 +51,16 @@ def test_the_pass_stops_at_the_last_hook_point(tiny_lm, tokens):
         assert reached
     finally:
         handle.remove()
+
+
+@pytest.mark.parametrize(
+    "kind", ["hook_resid_pre", "hook_resid_mid", "hook_mlp_out", "hook_attn_out", "attn.hook_z", "attn.hook_q"]
+)
+def test_the_plain_model_says_what_the_bridge_says(tiny_lm, tokens, kind):
+    name = f"blocks.2.{kind}"
+    _, cache = tiny_lm.bridge.run_with_cache(tokens, names_filter=[name])
+    torch.testing.assert_close(tiny_lm.activations(tokens, [name])[name], cache[name].flatten(2), rtol=1e-4, atol=1e-4)
+    assert (tiny_lm._places[name] is None) == (kind == "attn.hook_q")
 
 
 def test_loss_is_cross_entropy_of_the_hugging_face_model(tiny_lm, tokens):
@@ -94,7 +104,7 @@ def test_what_cannot_be_opened_says_why(tiny_lm, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(UserError, match="does not exist"):
         load_lm("./nowhere")
-    with pytest.raises(UserError, match="no config.json"):
+    with pytest.raises(UserError, match=r"no config\.json"):
         load_lm(str(tmp_path))
     with pytest.raises(UserError, match="cannot open model 'no-such-org/no-such-model'"):
         load_lm("no-such-org/no-such-model")
