@@ -28,7 +28,7 @@ class Recipe(Section):
     model: ModelConfig = ModelConfig()
     corpus: CorpusConfig = Field(CorpusConfig(max_tokens=1_250_000), description="text that is harvested")
     harvest: HarvestConfig = HarvestConfig()
-    train: TrainConfig = TrainConfig()
+    train: TrainConfig = TrainConfig(tokens=3_000_000)
     evaluate: EvaluateConfig = EvaluateConfig()
     index: IndexConfig = IndexConfig()
 
