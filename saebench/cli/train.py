@@ -41,11 +41,11 @@ def run_one(
     with track("train", recipe.train.tokens) as progress:
         train(recipe.train, source, folder, show, provenance | {"hook_point": hook_point})
         progress(recipe.train.tokens)
-    info = {"hook_point": hook_point, **{k: last[k] for k in ("fvu", "l0", "dead", "tokens") if k in last}}
-    known = {entry["id"]: entry for entry in catalog.all("sae")}.get(name, {})
-    catalog.put(
-        "sae", name, known | info | {"n_latents": recipe.train.sae.n_latents, "rule": recipe.train.sae.rule.name}
-    )
+    figures = {key: last[key] for key in ("fvu", "l0", "dead", "tokens") if key in last}
+    sae = recipe.train.sae
+    info: dict[str, Any] = {"hook_point": hook_point, "n_latents": sae.n_latents, "rule": sae.rule.name, **figures}
+    known: dict[str, Any] = {entry["id"]: entry for entry in catalog.all("sae")}.get(name, {})
+    catalog.put("sae", name, known | info)
     console.print(f"sae       {folder}")
     return folder
 

@@ -61,7 +61,8 @@ def boot(source: str, revision: str | None, device: str) -> tuple[Any, nn.Module
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"device {device!r} cannot be used here: {str(error).splitlines()[0]}") from None
     try:
-        model = transformers.AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, **arguments).to(device)
+        model: nn.Module = transformers.AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, **arguments)
+        model.to(device)
         plain = share_weights(model)
         bridge = TransformerBridge.boot_transformers(
             source, hf_model=model, device=device, dtype=torch.float32, **arguments

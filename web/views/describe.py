@@ -39,10 +39,17 @@ def sae_summary(*sources: dict[str, Any]) -> str:
     return " · ".join(filter(None, parts))
 
 
-def sae_headline(last: dict[str, Any]) -> list[tuple[str, str]]:
-    """The figures people compare SAEs by, from the last row of the training metrics."""
-    known = [("FVU", "fvu", number), ("L0", "l0", number), ("dead", "dead", percent), ("tokens", "tokens", large)]
-    return [(name, show(last[key])) for name, key, show in known if last.get(key) is not None]
+def sae_headline(sae: dict[str, Any], last: dict[str, Any]) -> list[tuple[str, str]]:
+    """The figures people compare SAEs by: held-out ones where it was evaluated, else of the last training row."""
+    found = {**last, "fvu": sae.get("heldout_fvu", last.get("fvu")), "ce_recovered": sae.get("ce_recovered")}
+    known = [
+        ("FVU", "fvu", number),
+        ("CE recovered", "ce_recovered", percent),
+        ("L0", "l0", number),
+        ("dead", "dead", percent),
+        ("tokens", "tokens", large),
+    ]
+    return [(name, show(found[key])) for name, key, show in known if found.get(key) is not None]
 
 
 def flat(data: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

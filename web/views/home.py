@@ -25,7 +25,7 @@ def sae_row(here: Workspace, sae: dict[str, Any]) -> Row:
     """One SAE in the list."""
     config, rows = here.config(sae["id"]), here.metrics(sae["id"])
     last = rows[-1] if rows else {}
-    headline = sae_headline(last)
+    headline = sae_headline(sae, last)
     if not here.trained(sae["id"]) and rows:
         headline = [("training", f"step {large(last.get('step'))}"), *headline]
     return Row(id=sae["id"], summary=sae_summary(sae, config), headline=headline, info=sae)

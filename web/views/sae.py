@@ -51,7 +51,7 @@ def sae_view(here: Workspace, sae_id: str, corpus: str | None) -> SaeView:
     frame = sae_frame(here, sae_id, corpus)
     row, config, rows = here.sae(sae_id), here.config(sae_id), here.metrics(sae_id)
     densities = here.densities(frame.index["path"], sae_id, frame.index["corpus_id"]) if frame.index else None
-    headline = sae_headline(rows[-1] if rows else {})
+    headline = sae_headline(row, rows[-1] if rows else {})
     if densities is not None:
         headline.append(("dead on this corpus", f"{large(int((densities == 0).sum()))} of {large(len(densities))}"))
         headline.append(("corpus", str(frame.corpus)))
@@ -93,7 +93,7 @@ def sae_page(here: Workspace, sae_id: str, corpus: str | None) -> SaePage:
     return SaePage(
         id=sae_id,
         summary=sae_summary(row, config, frame.index or {}),
-        headline=sae_headline(rows[-1] if rows else {}),
+        headline=sae_headline(row, rows[-1] if rows else {}),
         trained=here.trained(sae_id),
         corpora=[index["corpus_id"] for index in row["indexes"]],
         corpus=frame.corpus,
