@@ -41,7 +41,7 @@ def run_one(
     with track("train", recipe.train.tokens) as progress:
         train(recipe.train, source, folder, show, provenance | {"hook_point": hook_point})
         progress(recipe.train.tokens)
-    figures = {key: last[key] for key in ("fvu", "l0", "dead", "tokens") if key in last}
+    figures: dict[str, Any] = {key: last[key] for key in ("fvu", "l0", "dead", "tokens") if key in last}
     sae = recipe.train.sae
     info: dict[str, Any] = {"hook_point": hook_point, "n_latents": sae.n_latents, "rule": sae.rule.name, **figures}
     known: dict[str, Any] = {entry["id"]: entry for entry in catalog.all("sae")}.get(name, {})
