@@ -10,6 +10,8 @@ from saebench.cli.options import DEFAULT_WORKSPACE, Overrides, WorkspaceDir
 from saebench.cli.progress import console
 from saebench.cli.recipe import read_recipe
 from saebench.cli.trained import open_sae
+from web.server import bind
+from web.server import serve as run_server
 
 
 def command(
@@ -19,6 +21,8 @@ def command(
     set: Overrides = [],  # noqa: B006
 ) -> None:
     """Harvest, train, measure, index and serve: real features of a real small model in a few minutes."""
+    if serve:
+        bind("127.0.0.1", port).close()  # better told now than after the work
     started = time.monotonic()
     recipe = read_recipe(None, set)
     lm = harvest.open_lm(recipe)
@@ -32,6 +36,4 @@ def command(
         f"done in {time.monotonic() - started:.0f} s; browse it with `saebench serve --workspace {workspace}`"
     )
     if serve:
-        from web.server import serve as run_server
-
         run_server(workspace, port=port)

@@ -75,6 +75,8 @@ def open_manifest(config: HarvestConfig, lm: LanguageModel, corpus: Corpus, fold
         return fresh
     manifest = Manifest.read(folder)
     for section, value in fresh.provenance.items():
+        if section in ("code", "torch") and manifest.complete:
+            continue  # a finished harvest stays good; an unfinished one must go on as it began
         if (old := manifest.provenance.get(section)) != value:
             raise UserError(
                 f"{folder} holds a harvest with another {section} ({old} instead of {value}); "

@@ -93,7 +93,8 @@ def test_serve_says_why_it_cannot(monkeypatch, capsys, tmp_path):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        assert "in use" in fail(monkeypatch, capsys, "serve", "--workspace", tmp_path / "ws", "--port", port)
+        for verb in ("serve", "demo"):
+            assert "in use" in fail(monkeypatch, capsys, verb, "--workspace", tmp_path / "ws", "--port", port)
 
 
 def test_a_workspace_from_the_future(monkeypatch, capsys, tmp_path, failing):
