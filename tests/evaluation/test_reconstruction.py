@@ -55,11 +55,11 @@ def test_figures_follow_their_definitions(tiny_lm, contexts):
 
 
 def test_a_perfect_sae_recovers_everything(tiny_lm, contexts):
-    sae = SAE.create(32, 64, TopK(k=64), seed=0)
-    with torch.no_grad():  # ±identity: every coordinate's positive and negative part
-        identity = torch.eye(32)
-        sae.W_enc.copy_(torch.cat([identity, -identity]))
-        sae.W_dec.copy_(torch.cat([identity, -identity]))
+    sae = SAE.create(32, 65, TopK(k=64), seed=0)
+    with torch.no_grad():  # ±identity: every coordinate's positive and negative part; the last latent never fires
+        parts = torch.cat([torch.eye(32), -torch.eye(32), torch.zeros(1, 32)])
+        sae.W_enc.copy_(parts)
+        sae.W_dec.copy_(parts)
         sae.b_enc.zero_()
         sae.b_dec.zero_()
     result = evaluate_reconstruction(tiny_lm, sae, HOOK, iter([contexts]))
