@@ -62,7 +62,7 @@ def main() -> None:
     torch.testing.assert_close(run_ours(), run_bare(), rtol=1e-4, atol=1e-4)
     half = arguments.repeats // 2 + 1
     times = [(seconds(run_bare), seconds(run_ours)) for _ in range(half)]
-    sample_tokens = tokens.numel() * 64
+    sample_tokens = tokens.numel() * 128
     disk = Path(tempfile.mkdtemp())
     sample = open_corpus(CorpusConfig(max_tokens=sample_tokens), lm.tokenizer, lm.context_length)
     wall = seconds(lambda: harvest(HarvestConfig(hook_points=[hook]), lm, sample, disk / "harvest"))

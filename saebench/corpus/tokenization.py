@@ -63,18 +63,23 @@ class SourceTokenizer:
 
     def encode(self, texts: list[str]) -> list[tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]]:
         """(ids, byte lengths) of each text, no special tokens added."""
-        encodings = self.tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False)
-        return [self._with_lengths(text, encoding) for text, encoding in zip(texts, encodings, strict=True)]
-
-    def _with_lengths(self, text: str, encoding: Encoding) -> tuple[np.ndarray, np.ndarray]:
-        ids = np.array(encoding.ids, np.int64)
+        encode = self.tokenizer.backend_tokenizer
         if self.byte_level:
-            lengths = self.piece_lengths[ids]
-            if lengths.sum() == len(text.encode()):
-                return ids, lengths
-        # Offsets count characters; a character split over several tokens is given whole to the first of them,
-        # and what a normaliser dropped to the token after it.
-        byte_at = np.concatenate([[0], np.cumsum([len(character.encode()) for character in text])])
-        ends = np.maximum.accumulate(np.array([end for _, end in encoding.offsets], np.int64))
-        ends[-1:] = len(text)
-        return ids, np.diff(byte_at[ends], prepend=0)
+            found = [np.array(e.ids, np.int64) for e in encode.encode_batch_fast(texts, add_special_tokens=False)]
+            lengths = [self.piece_lengths[ids] for ids in found]
+            if all(own.sum() == len(text.encode()) for own, text in zip(lengths, texts, strict=True)):
+                return list(zip(found, lengths, strict=True))
+        encodings = encode.encode_batch(texts, add_special_tokens=False)
+        return [lengths_by_offsets(text, encoding) for text, encoding in zip(texts, encodings, strict=True)]
+
+
+def lengths_by_offsets(text: str, encoding: Encoding) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+    """(ids, byte lengths) from offsets, which count characters.
+
+    A character split over several tokens is given whole to the first of them, and what a normaliser dropped to the
+    token after it.
+    """
+    byte_at = np.concatenate([[0], np.cumsum([len(character.encode()) for character in text])])
+    ends = np.maximum.accumulate(np.array([end for _, end in encoding.offsets], np.int64))
+    ends[-1:] = len(text)
+    return np.array(encoding.ids, np.int64), np.diff(byte_at[ends], prepend=0)

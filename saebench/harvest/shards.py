@@ -31,10 +31,10 @@ class ShardSource:
         self.block_rows = block_rows
         self.seed = seed
         self.manifest = Manifest.read(folder)
-        if hook_point not in self.manifest.widths:
-            raise UserError(f"harvest {folder.name!r} has no {hook_point!r}; it has: {', '.join(self.manifest.widths)}")
         if not self.manifest.complete:
             raise UserError(f"harvest {folder.name!r} is not finished; run `saebench harvest` again to complete it")
+        if hook_point not in self.manifest.widths:
+            raise UserError(f"harvest {folder.name!r} has no {hook_point!r}; it has: {', '.join(self.manifest.widths)}")
         self.d_model = self.manifest.widths[hook_point]
         self.n_rows = self.manifest.n_contexts * self.manifest.context_length
         self._dtype: torch.dtype = getattr(torch, self.manifest.precision)

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -37,26 +38,45 @@ def harvest(
     if manifest.complete:
         return manifest
     blocks = corpus.blocks(config.batch_contexts, manifest.n_contexts)
-    while batches := list(itertools.islice(blocks, config.shard_batches)):
-        activations: dict[str, list[Tensor]] = {name: [] for name in config.hook_points}
-        done = manifest.n_contexts
-        for batch in batches:
-            found = lm.activations(torch.from_numpy(batch.tokens).long(), config.hook_points)
-            for name, value in found.items():
-                activations[name].append(cast(value, config.precision, name))
-            done += len(batch)
-            on_progress(done)
-        number = len(manifest.shards)
-        files = {"contexts": write_contexts(folder, number, Contexts.stack(batches))}
-        for name, values in activations.items():
-            files[name] = write_activations(folder, name, number, values)
-            manifest.widths[name] = values[0].shape[-1]
-        manifest.shards.append(Shard(contexts=sum(map(len, batches)), files=files))
+
+    def load() -> list[Contexts]:
+        return list(itertools.islice(blocks, config.shard_batches))
+
+    def finish(shard: Future[Shard]) -> None:
+        manifest.shards.append(shard.result())
         manifest.write(folder)
+
+    # While the model runs over one shard, the next is tokenized and the last written: each in its own thread.
+    with ThreadPoolExecutor(1) as loader, ThreadPoolExecutor(1) as writer:
+        loading, writing = loader.submit(load), None
+        done = manifest.n_contexts
+        for number in itertools.count(len(manifest.shards)):
+            if not (batches := loading.result()):
+                break
+            loading = loader.submit(load)
+            activations: dict[str, list[Tensor]] = {name: [] for name in config.hook_points}
+            for batch in batches:
+                for name, value in lm.activations(torch.from_numpy(batch.tokens).long(), config.hook_points).items():
+                    activations[name].append(cast(value, config.precision, name))
+                    manifest.widths[name] = value.shape[-1]
+                done += len(batch)
+                on_progress(done)
+            if writing is not None:
+                finish(writing)
+            writing = writer.submit(write_shard, folder, number, Contexts.stack(batches), activations)
+        if writing is not None:
+            finish(writing)
     manifest.complete = True
     manifest.corpus_sha256 = corpus.sha256
     manifest.write(folder)
     return manifest
+
+
+def write_shard(folder: Path, number: int, contexts: Contexts, activations: dict[str, list[Tensor]]) -> Shard:
+    """Write every file of one shard."""
+    files = {"contexts": write_contexts(folder, number, contexts)}
+    files |= {name: write_activations(folder, name, number, values) for name, values in activations.items()}
+    return Shard(contexts=len(contexts), files=files)
 
 
 def open_manifest(config: HarvestConfig, lm: LanguageModel, corpus: Corpus, folder: Path) -> Manifest:
@@ -94,13 +114,14 @@ def cast(values: Tensor, precision: str, name: str) -> Tensor:
     Raises:
         UserError: values that are not finite, or too large for the precision.
     """
-    stored = values.to("cpu", getattr(torch, precision))
-    if not torch.isfinite(stored).all():
+    dtype: torch.dtype = getattr(torch, precision)
+    largest = float(torch.linalg.vector_norm(values, torch.inf))
+    if not largest <= torch.finfo(dtype).max:
         raise UserError(
-            f"activations of {name} are not finite in {precision} (largest {values.abs().max():.3g}); "
+            f"activations of {name} are not finite in {precision} (largest {largest:.3g}); "
             "set harvest.precision to bfloat16 or float32"
         )
-    return stored
+    return values.to("cpu", dtype)
 
 
 def write_activations(folder: Path, name: str, number: int, values: list[Tensor]) -> ShardFile:
