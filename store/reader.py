@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import threading
 from pathlib import Path
@@ -30,6 +31,7 @@ class FeatureStore:
         self.workspace = workspace
         self._lock = threading.Lock()
         self._attached: dict[Path, Index] = {}
+        self._checked: set[Path] = set()
         self._closed = False
         settings: dict[str, Any] = {"memory_limit": memory_limit, "temp_directory": ""}
         if threads is not None:
@@ -87,12 +89,14 @@ class FeatureStore:
         """One index.
 
         Raises:
-            StoreError: none fits, or several; the message lists them.
+            StoreError: none fits, or several (the message lists them), or the SAE was trained anew since.
         """
         files = self._files()
         fitting = [id for id in files if _fits(id, sae, corpus)]
         if len(fitting) == 1:
-            return self._open(files[fitting[0]])
+            index = self._open(files[fitting[0]])
+            self._check_sae(index)
+            return index
         if not files:
             raise StoreError(f"{self.workspace} has no finished index; make one with `saebench index`")
         if not fitting:
@@ -154,6 +158,23 @@ class FeatureStore:
                 meta = attach(self._connection, path, alias)
                 self._attached[path] = Index(alias, path, meta, self._cursor)
             return self._attached[path]
+
+    def _check_sae(self, index: Index) -> None:
+        """An index of other weights than those beside it would show one SAE's features under another's name."""
+        if index.path in self._checked:
+            return
+        sae_id, _ = split_index_id(index.id)
+        weights = self.workspace / "saes" / sae_id / "sae.safetensors"
+        made = index.meta["provenance"].get("sae")
+        if isinstance(made, dict) and "sha256" in made and weights.exists():
+            with explained("cannot read", weights), weights.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+            if found != made["sha256"]:
+                raise StoreError(
+                    f"index {index.path.name} was made from another SAE than {weights}; "
+                    f"run `saebench index --sae {sae_id}` to make it anew"
+                )
+        self._checked.add(index.path)
 
     def _alias(self, path: Path) -> str:
         identifier, _, content = path.stem.rpartition(".")

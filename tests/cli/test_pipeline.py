@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from store import Catalog, FeatureStore
+from store import Catalog, FeatureStore, StoreError
 
 COMMAND = [sys.executable, "-c", "from saebench.cli import main; main()"]
 
@@ -102,3 +102,9 @@ def test_killed_at_every_stage_it_ends_the_same(tiny_folder, corpus_folder, tmp_
         [sae] = store.saes()
         best = store.features(sae["id"]).order("max_activation desc").limit(1).rows()[0]
         assert store.feature(sae["id"], best["feature"]).top(1)[0].value == pytest.approx(best["max_activation"])
+    weights = killed / "saes" / sae["id"] / "sae.safetensors"
+    raw = bytearray(weights.read_bytes())
+    raw[-1] ^= 1
+    weights.write_bytes(raw)
+    with FeatureStore.open(killed) as store, pytest.raises(StoreError, match=r"made from another SAE .*saebench index"):
+        store.features(sae["id"])

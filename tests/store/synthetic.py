@@ -85,7 +85,7 @@ class Synthetic:
             "seed": seed,
             "code_version": "0.1.0",
             "model": {"id": "demo", "sha256": "0" * 64},
-            "sae": {"id": SAE, "sha256": "1" * 64, "hook_point": "blocks.2.hook_resid_post"},
+            "sae": {"id": SAE, "hook_point": "blocks.2.hook_resid_post"},
             "corpus": {"id": CORPUS, "sha256": "2" * 64},
         }
         self.decoder = _decoder(rng, n_features, len(self.vocabulary))

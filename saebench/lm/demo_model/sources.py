@@ -64,6 +64,8 @@ def gather(packages: Path, *, library_repeats: int, test_repeats: int) -> Iterat
         for module, path in stdlib_files(tests=True):
             yield f"tests/{module}", path, test_repeats
         for path in sorted(packages.rglob("*.py")):
+            if path.relative_to(packages).parts[0] == "bin":
+                continue  # pip's console scripts
             yield f"packages/{path.relative_to(packages).parts[0]}", path, 1
 
     seen: set[bytes] = set()
