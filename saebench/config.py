@@ -59,14 +59,6 @@ class HarvestConfig(Section):
     shard_batches: int = Field(16, ge=1, description="forward passes per shard: what a kill can lose")
 
 
-class Recipe(Section):
-    """One YAML file: every step of the way from text to features."""
-
-    model: ModelConfig = ModelConfig()
-    corpus: CorpusConfig = CorpusConfig()
-    harvest: HarvestConfig = HarvestConfig()
-
-
 def load_recipe(kind: type[T], path: Path | None, overrides: list[str]) -> T:
     """Read a recipe, apply `section.key=value` overrides (values are YAML) and validate it.
 

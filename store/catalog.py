@@ -45,17 +45,24 @@ class Catalog:
         with self._open() as connection:
             connection.execute("INSERT OR REPLACE INTO entry VALUES (?, ?, ?)", [kind, id, json.dumps(info)])
 
+    def find(self, kind: str, id: str) -> dict[str, Any] | None:
+        """One entry, its id under "id", or None if there is none."""
+        return next((entry for entry in self.all(kind) if entry["id"] == id), None)
+
+    def add(self, kind: str, id: str, info: dict[str, Any]) -> None:
+        """Record `info` beside what an entry already says; the newer value of a key wins."""
+        self.put(kind, id, (self.find(kind, id) or {}) | info)
+
     def get(self, kind: str, id: str) -> dict[str, Any]:
         """One entry, its id under "id".
 
         Raises:
             StoreError: there is none; the message lists those that exist.
         """
-        entries = self.all(kind)
-        for entry in entries:
-            if entry["id"] == id:
-                return entry
-        known = ", ".join(entry["id"] for entry in entries) or "none"
+        entry = self.find(kind, id)
+        if entry is not None:
+            return entry
+        known = ", ".join(entry["id"] for entry in self.all(kind)) or "none"
         raise StoreError(f"the workspace {self.path.parent} has no {kind} {id!r}; it has: {known}")
 
     def all(self, kind: str) -> list[dict[str, Any]]:

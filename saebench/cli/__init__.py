@@ -17,6 +17,9 @@ import typer
 
 import saebench
 from saebench.cli import demo, describe, evaluate, harvest, index, serve, train
+from saebench.cli.failure import report
+from saebench.errors import UserError
+from store import StoreError
 
 app = typer.Typer(
     help="Harvest activations, train sparse autoencoders, index and browse their features.",
@@ -44,10 +47,6 @@ def options(
 
 def main() -> None:
     """Entry point: errors that the user can put right are one line on stderr and exit code 1."""
-    from saebench.cli.failure import report
-    from saebench.errors import UserError
-    from store import StoreError
-
     try:
         app()
     except (UserError, StoreError) as error:

@@ -10,8 +10,6 @@ from saebench.cli.options import DEFAULT_WORKSPACE, Overrides, WorkspaceDir
 from saebench.cli.progress import console
 from saebench.cli.recipe import read_recipe
 from saebench.cli.trained import open_sae
-from web.server import bind
-from web.server import serve as run_server
 
 
 def command(
@@ -21,8 +19,10 @@ def command(
     set: Overrides = [],  # noqa: B006
 ) -> None:
     """Harvest, train, measure, index and serve: real features of a real small model in a few minutes."""
+    from web import server  # here, so that the other commands do not load it
+
     if serve:
-        bind("127.0.0.1", port).close()  # better told now than after the work
+        server.bind("127.0.0.1", port).close()  # better told now than after the work
     started = time.monotonic()
     recipe = read_recipe(None, set)
     lm = harvest.open_lm(recipe)
@@ -36,4 +36,4 @@ def command(
         f"done in {time.monotonic() - started:.0f} s; browse it with `saebench serve --workspace {workspace}`"
     )
     if serve:
-        run_server(workspace, port=port)
+        server.serve(workspace, port=port)

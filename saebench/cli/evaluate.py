@@ -27,23 +27,18 @@ def run(recipe: Recipe, workspace: Path, lm: LanguageModel, trained: Trained) ->
     made_from = {"sae": trained.sha256, "model": lm.provenance, "evaluate": config.model_dump()}
     if path.exists() and (kept := json.loads(path.read_text()))["made_from"] == made_from:
         return Reconstruction(**kept["figures"])
-    total = config.corpus.max_tokens and config.corpus.max_tokens // corpus.length
-    with track("evaluate", total) as progress:
-        done = 0
-
-        def counted():  # type: ignore[no-untyped-def]
-            nonlocal done
-            for block in corpus.blocks(config.batch_contexts):
-                yield block
-                done += len(block)
-                progress(done)
-
-        result = evaluate_reconstruction(lm, trained.sae, trained.hook_point, counted())
+    with track("evaluate", corpus.max_contexts) as progress:
+        result = evaluate_reconstruction(
+            lm, trained.sae, trained.hook_point, corpus.blocks(config.batch_contexts), progress
+        )
     write_json(path, {"made_from": made_from, "figures": asdict(result)})
-    catalog = Catalog(workspace)
-    known = {entry["id"]: entry for entry in catalog.all("sae")}.get(trained.id, {})
-    catalog.put("sae", trained.id, known | {"heldout_fvu": result.fvu, "ce_recovered": result.ce_recovered,
-                                            "heldout_dead": result.dead, "heldout_l0": result.l0})  # fmt: skip
+    figures = {
+        "heldout_fvu": result.fvu,
+        "ce_recovered": result.ce_recovered,
+        "heldout_dead": result.dead,
+        "heldout_l0": result.l0,
+    }
+    Catalog(workspace).add("sae", trained.id, figures)
     return result
 
 

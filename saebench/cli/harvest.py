@@ -25,8 +25,7 @@ def run(recipe: Recipe, workspace: Path, lm: LanguageModel, harvest_id: str | No
     corpus = open_corpus(recipe.corpus, lm.tokenizer, lm.context_length)
     name = harvest_id or f"{lm.name}.{corpus.id}"
     folder = workspace / "harvests" / name
-    total = recipe.corpus.max_tokens and recipe.corpus.max_tokens // corpus.length
-    with track("harvest", total) as progress:
+    with track("harvest", corpus.max_contexts) as progress:
         manifest = harvest(
             recipe.harvest, lm, corpus, folder, lambda done: progress(done, f"{done * corpus.length:,} tokens")
         )

@@ -31,12 +31,11 @@ def run(recipe: Recipe, workspace: Path, lm: LanguageModel, trained: Trained) ->
         "code": saebench.__version__,
         "torch": str(torch.__version__),
     }
-    done = {entry["id"]: entry for entry in catalog.all("index")}.get(name)
+    done = catalog.find("index", name)
     if done and done["provenance"] == provenance and (workspace / "indexes" / done["file"]).exists():
         path = workspace / "indexes" / done["file"]
     else:
-        total = config.corpus.max_tokens and config.corpus.max_tokens // corpus.length
-        with track("index", total) as progress:
+        with track("index", corpus.max_contexts) as progress:
             path = build_index(
                 config, lm, trained.sae, corpus, trained.hook_point, indexes=workspace / "indexes", index_id=name,
                 provenance=provenance, on_progress=lambda n: progress(n, f"{n * corpus.length:,} tokens"),

@@ -44,8 +44,7 @@ def run_one(
     figures: dict[str, Any] = {key: last[key] for key in ("fvu", "l0", "dead", "tokens") if key in last}
     sae = recipe.train.sae
     info: dict[str, Any] = {"hook_point": hook_point, "n_latents": sae.n_latents, "rule": sae.rule.name, **figures}
-    known: dict[str, Any] = {entry["id"]: entry for entry in catalog.all("sae")}.get(name, {})
-    catalog.put("sae", name, known | info)
+    catalog.add("sae", name, info)
     console.print(f"sae       {folder}")
     return folder
 

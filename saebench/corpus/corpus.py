@@ -39,6 +39,11 @@ class Corpus:
         return re.sub(r"[^A-Za-z0-9_-]+", "-", path.stem if path.exists() else self.config.name).strip("-")
 
     @property
+    def max_contexts(self) -> int | None:
+        """Contexts after which `max_tokens` ends the corpus, at least one; None where only its text does."""
+        return None if self.config.max_tokens is None else max(1, self.config.max_tokens // self.length)
+
+    @property
     def sha256(self) -> str:
         """Hash of the documents read so far (names and contents) and of how they were cut."""
         digest = hashlib.sha256(self.config.model_dump_json().encode())
@@ -55,8 +60,7 @@ class Corpus:
         """
         tokenizer = self.tokenizer.tokenizer
         contexts = pack(self._encoded(), self.length, tokenizer.bos_token_id, tokenizer.eos_token_id)
-        if self.config.max_tokens is not None:
-            contexts = itertools.islice(contexts, max(1, self.config.max_tokens // self.length))
+        contexts = itertools.islice(contexts, self.max_contexts)
         first = next(contexts, None)
         if first is None:
             raise UserError(f"corpus {self.config.name!r} holds no text; check the path, the split and text_field")

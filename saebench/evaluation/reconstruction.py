@@ -1,6 +1,6 @@
 """Reconstruction on held-out text: FVU, L0, dead latents, and what splicing the SAE in costs the model."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -71,16 +71,20 @@ class _Moments:
 
 @torch.no_grad()
 def evaluate_reconstruction(
-    lm: LanguageModel, sae: SAE, hook_point: str, contexts: Iterator[Contexts]
+    lm: LanguageModel,
+    sae: SAE,
+    hook_point: str,
+    contexts: Iterator[Contexts],
+    on_progress: Callable[[int], None] = lambda _: None,
 ) -> Reconstruction:
     """Measure an SAE on contexts; special positions keep their original activations.
 
-    Cross-entropy counts the predictions whose target is not special.
+    Cross-entropy counts the predictions whose target is not special. `on_progress` is told the contexts measured.
     """
     lm.check_hook_points([hook_point])
     moments = _Moments(sae)
     losses = torch.zeros(3, dtype=torch.float64)
-    targets = 0
+    targets = done = 0
     for block in contexts:
         tokens: Int[Tensor, "b c"] = torch.from_numpy(block.tokens).long()
         keep: Bool[Tensor, "b c"] = torch.from_numpy(~block.special)
@@ -97,6 +101,8 @@ def evaluate_reconstruction(
         for number, hooks in enumerate(([], [(hook_point, reconstruct)], [(hook_point, zero)])):
             losses[number] += lm.loss(tokens, hooks)[counted].double().sum()
         targets += int(counted.sum())
+        done += len(block)
+        on_progress(done)
     ce, ce_sae, ce_zero = (losses / targets).tolist()
     return Reconstruction(
         tokens=moments.rows,

@@ -1,5 +1,6 @@
 """Run a model over a corpus and write activation shards."""
 
+import hashlib
 import itertools
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -126,11 +127,13 @@ def cast(values: Tensor, precision: str, name: str) -> Tensor:
 
 def write_activations(folder: Path, name: str, number: int, values: list[Tensor]) -> ShardFile:
     """Write one hook point's rows, raw and row after row."""
-    path = folder / file_name(name, number)
-    with atomic_write(path) as file:
+    digest, size = hashlib.sha256(), 0
+    with atomic_write(folder / file_name(name, number)) as file:
         for value in values:
-            file.write(value.contiguous().view(torch.uint8).numpy().tobytes())
-    return ShardFile(bytes=path.stat().st_size, sha256=file_sha256(path))
+            raw = value.contiguous().view(torch.uint8).numpy().ravel().data
+            digest.update(raw)
+            size += file.write(raw)
+    return ShardFile(bytes=size, sha256=digest.hexdigest())
 
 
 def write_contexts(folder: Path, number: int, contexts: Contexts) -> ShardFile:

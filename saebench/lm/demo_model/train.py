@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from saebench.lm.demo_model.sources import gather
 from saebench.lm.demo_model.tokens import cached_contexts, encode_sources, pack, train_tokenizer
@@ -60,8 +61,6 @@ def save_state(path: Path, model: nn.Module, opts: list[Optimizer], step: int) -
 
 def load_state(path: Path, model: nn.Module, opts: list[Optimizer]) -> int:
     """Restore what `save_state` wrote; returns the step it was written at."""
-    from safetensors import safe_open
-
     with safe_open(path, "pt") as file:
         step = int(file.metadata()["step"])
     state = load_file(path)
@@ -80,8 +79,6 @@ def load_state(path: Path, model: nn.Module, opts: list[Optimizer]) -> int:
 
 def prepare(config: dict, packages: Path, work: Path) -> np.ndarray:
     """Tokenizer and packed contexts, each made once under `work`."""
-    from transformers import PreTrainedTokenizerFast
-
     data, model = config["data"], config["model"]
 
     def build() -> np.ndarray:
