@@ -8,6 +8,7 @@ linear to zero. Stopped at any moment it goes on from the last checkpoint.
 import argparse
 import json
 import math
+import shutil
 import time
 from pathlib import Path
 
@@ -164,6 +165,8 @@ def main() -> None:
     contexts = prepare(config, arguments.packages, arguments.work)
     model = train(config, contexts, arguments.work)
     model.half().save_pretrained(arguments.out)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(arguments.work / name, arguments.out / name)
 
 
 if __name__ == "__main__":
