@@ -11,22 +11,33 @@ from torch import Tensor
 from saebench.kernels import cpu, reference
 from saebench.kernels.backend import Kernel, choose
 from saebench.kernels.codes import SparseCodes
-from saebench.kernels.selection import PerToken, Rule
+from saebench.kernels.selection import Above, PerBatch, PerLatent, PerToken, Selection
 
-__all__ = ["Kernel", "PerToken", "Rule", "SparseCodes", "choose", "decode", "encode"]
+__all__ = [
+    "Above",
+    "Kernel",
+    "PerBatch",
+    "PerLatent",
+    "PerToken",
+    "Selection",
+    "SparseCodes",
+    "choose",
+    "decode",
+    "encode",
+]
 
 
 def encode(
     x: Float[Tensor, "... d_in"],
     W_enc: Float[Tensor, "n_latents d_in"],
     b_enc: Float[Tensor, " n_latents"],
-    rule: Rule,
+    selection: Selection,
     *,
     centre: Float[Tensor, " d_in"] | None = None,
     among: Int[Tensor, " some"] | None = None,
     kernel: Kernel | None = None,
 ) -> SparseCodes:
-    """Sparse codes of W_enc (x − centre) + b_enc under a rule's selection; leading dimensions of x are flattened.
+    """The selected entries of W_enc (x − centre) + b_enc; leading dimensions of x are flattened to tokens.
 
     `among` restricts the selection to those latents. Values are float32 (float64 for float64 weights) and
     differentiable in x, W_enc, b_enc and centre. Raises ValueError for shapes that do not fit and for NaN or Inf in x.
@@ -41,9 +52,9 @@ def encode(
         raise ValueError("encode: x contains NaN or Inf; look at the activations it was made from")
     centre = x.new_zeros(x.shape[1]) if centre is None else centre.to(dtype)
     weights = W_enc.to(dtype), b_enc.to(dtype)
-    if kernel.backend == "cpu":
-        return cpu.encode(x, *weights, rule.selection, centre, among, kernel.product == "bfloat16")
-    return reference.encode(x, *weights, rule.selection, centre, among)
+    if kernel.backend == "cpu" and isinstance(selection, PerToken):
+        return cpu.encode(x, *weights, selection, centre, among, kernel.product == "bfloat16")
+    return reference.encode(x, *weights, selection, centre, among)
 
 
 def decode(

@@ -1,8 +1,9 @@
 """SparseCodes: the sparse latents of a batch of tokens, the one structure that kernels, SAEs and indexes exchange.
 
-Decisions: compressed rows over tokens (TopK is the case of equal offsets, others are ragged); only entries above zero
-are kept, so a latent listed here has fired; the order of the entries inside a token is unspecified but deterministic.
-The same entries sorted by latent serve every gradient, so the sort is made once, on demand, and shared.
+Decisions: compressed rows over tokens (TopK is the case of equal offsets, others are ragged); what an SAE returns holds
+only entries above zero, so a latent listed there has fired (`Above` may select pre-activations below it for a rule to
+work on); the order of the entries inside a token is unspecified but deterministic. The same entries sorted by latent
+serve every gradient, so the sort is made once, on demand, and shared.
 """
 
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -57,7 +58,7 @@ class SparseCodes:
     """
 
     values: Float[Tensor, " nnz"]
-    """Activations, above zero; differentiable when they come from `encode`."""
+    """Activations; differentiable when they come from `encode`."""
     latents: Int[Tensor, " nnz"]
     """Latent of each entry (int32)."""
     offsets: Int[Tensor, " tokens+1"]
@@ -93,6 +94,33 @@ class SparseCodes:
         """The same entries with other values; the sorted view is shared."""
         return SparseCodes(values, self.latents, self.offsets, self.n_latents, self.pattern)
 
+    def where(self, keep: Bool[Tensor, " nnz"]) -> "SparseCodes":
+        """The entries marked in `keep`, differentiable in the values."""
+        if bool(keep.all()):
+            return self
+        offsets = torch.zeros_like(self.offsets)
+        kept_before = torch.zeros(len(keep) + 1, dtype=torch.int64, device=keep.device)
+        torch.cumsum(keep, 0, out=kept_before[1:])
+        offsets[1:] = kept_before[self.offsets[1:].long()]
+        at = keep.nonzero().squeeze(1)
+        return SparseCodes(self.values[at], self.latents[at], offsets, self.n_latents)
+
+    def positive(self) -> "SparseCodes":
+        """The entries above zero: those that fired."""
+        return self.where(self.values.detach() > 0)
+
+    def top(self, k: int) -> "SparseCodes":
+        """The k largest entries of each token."""
+        lengths = self.offsets.diff()
+        width = int(lengths.max()) if len(lengths) else 0
+        if width <= k:
+            return self
+        column = torch.arange(len(self.values), device=lengths.device) - self.offsets[:-1].repeat_interleave(lengths)
+        rows = self.values.new_full((len(self), width), -torch.inf)
+        rows[self.tokens.long(), column] = self.values.detach()
+        places = torch.zeros_like(rows, dtype=torch.bool).scatter_(1, rows.topk(k, dim=1).indices, True)
+        return self.where(places[self.tokens.long(), column])
+
     def detach(self) -> "SparseCodes":
         """The same codes, cut from the graph."""
         return self.with_values(self.values.detach())
@@ -105,6 +133,16 @@ class SparseCodes:
         """The dense matrix, differentiable: for tests and small work."""
         dense = self.values.new_zeros(len(self), self.n_latents)
         return dense.index_put((self.tokens.long(), self.latents.long()), self.values, accumulate=True)
+
+
+def from_entries(
+    values: Float[Tensor, " nnz"], tokens: Int[Tensor, " nnz"], latents: Int[Tensor, " nnz"], size: tuple[int, int]
+) -> SparseCodes:
+    """Codes of entries in any order, `size` = (tokens, latents); they come out sorted by token, stably."""
+    order = torch.sort(tokens, stable=True).indices
+    offsets = torch.zeros(size[0] + 1, dtype=torch.int64, device=values.device)
+    torch.cumsum(torch.bincount(tokens, minlength=size[0]), 0, out=offsets[1:])
+    return SparseCodes(values[order], latents[order].int(), offsets, size[1])
 
 
 def positive_entries(
