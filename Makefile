@@ -1,9 +1,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := .venv-peers
 WORKSPACE ?= workspace
 
-.PHONY: install demo test lint types floors pytest demo-model
+.PHONY: install demo test lint types floors pytest install-peers test-peers demo-model
 
 install: $(VENV)/.installed
 
@@ -30,6 +31,17 @@ floors: install
 
 pytest: install
 	$(BIN)/pytest
+
+# The peers want older packages than we do: an environment of their own, in which ours is found by its path alone.
+install-peers: $(PEERS)/.installed
+
+$(PEERS)/.installed: peers-requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --no-deps --no-compile --requirement peers-requirements.txt
+	touch $@
+
+test-peers: install-peers
+	PYTHONPATH=. $(PEERS)/bin/python -m pytest tests/peers
 
 # Train the bundled language model anew (hours on 2 cores): its data are the packages of configs/demo-lm-packages.txt.
 demo-model: install
