@@ -52,8 +52,8 @@ def encode(
         raise ValueError("encode: x contains NaN or Inf; look at the activations it was made from")
     centre = x.new_zeros(x.shape[1]) if centre is None else centre.to(dtype)
     weights = W_enc.to(dtype), b_enc.to(dtype)
-    if kernel.backend == "cpu" and isinstance(selection, PerToken):
-        return cpu.encode(x, *weights, selection, centre, among, kernel.product == "bfloat16")
+    if kernel.backend == "cpu":
+        return cpu.encode(x, *weights, selection, centre, among, kernel)
     return reference.encode(x, *weights, selection, centre, among)
 
 
@@ -73,9 +73,11 @@ def decode(
         raise ValueError(f"decode: codes over {codes.n_latents} latents, but the decoder has {W_dec.shape[0]}")
     kernel = kernel or choose(W_dec.device)
     dtype = _compute_dtype(W_dec)
-    backend = cpu if kernel.backend == "cpu" else reference
     codes = codes.with_values(codes.values.to(dtype))
-    return backend.decode(codes, W_dec.to(dtype), b_dec.to(dtype)).to(W_dec.dtype)
+    weights = W_dec.to(dtype), b_dec.to(dtype)
+    if kernel.backend == "cpu":
+        return cpu.decode(codes, *weights, kernel).to(W_dec.dtype)
+    return reference.decode(codes, *weights).to(W_dec.dtype)
 
 
 def _compute_dtype(weights: Tensor) -> torch.dtype:

@@ -1,17 +1,39 @@
 """The cpu kernels against dense torch, values and gradients, over shapes drawn by hypothesis."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from saebench.kernels import Kernel, PerToken, SparseCodes, choose, decode, encode
+from saebench.kernels import (
+    Above,
+    Kernel,
+    PerBatch,
+    PerLatent,
+    PerToken,
+    Selection,
+    SparseCodes,
+    backend,
+    choose,
+    cpu_native,
+    decode,
+    encode,
+    native,
+)
 from saebench.kernels.topk import topk
 
 REFERENCE = Kernel("reference")
 FLOAT32 = Kernel("cpu", "float32")
 BFLOAT16 = Kernel("cpu", "bfloat16")
+NATIVE = Kernel("cpu", "float32", native=True)
+NATIVE_BFLOAT16 = Kernel("cpu", "bfloat16", native=True)
+EXACT = {"torch": FLOAT32, "native": NATIVE, "native-bfloat16": NATIVE_BFLOAT16}
+"""Kernels that select what float32 arithmetic selects."""
 
 shapes = st.fixed_dictionaries(
     {
@@ -38,9 +60,31 @@ def tensors(shape: dict, dtype: torch.dtype = torch.float32) -> dict[str, Tensor
     return {name: t.to(dtype).requires_grad_() for name, t in made.items()}
 
 
-def run(kernel: Kernel, t: dict[str, Tensor], k: int, among: Tensor | None = None) -> tuple[Tensor, ...]:
+SELECTIONS = ("token", "batch", "hinted batch", "latent", "above")
+
+
+def selection_of(kind: str, shape: dict) -> Selection:
+    """One of each, with tensors drawn from the shape's seed: thresholds below and above zero, budgets with zeros."""
+    g = torch.Generator().manual_seed(shape["seed"] + 1)
+    n_latents = shape["n_latents"]
+    match kind:
+        case "token":
+            return PerToken(shape["k"])
+        case "batch":
+            return PerBatch(shape["k"])
+        case "hinted batch":
+            return PerBatch(shape["k"], expected=float(torch.randn(1, generator=g)) + 1)
+        case "latent":
+            return PerLatent(torch.randint(0, 6, (n_latents,), generator=g))
+    return Above(torch.randn(n_latents, generator=g) * 0.5 + 0.5)
+
+
+def run(
+    kernel: Kernel, t: dict[str, Tensor], selection: Selection | int, among: Tensor | None = None
+) -> tuple[Tensor, ...]:
     """Dense codes, reconstruction and the gradients of all five inputs, for a fixed random loss."""
-    codes = encode(t["x"], t["W_enc"], t["b_enc"], PerToken(k), centre=t["b_dec"], among=among, kernel=kernel)
+    selection = PerToken(selection) if isinstance(selection, int) else selection
+    codes = encode(t["x"], t["W_enc"], t["b_enc"], selection, centre=t["b_dec"], among=among, kernel=kernel)
     out = decode(codes, t["W_dec"], t["b_dec"], kernel=kernel)
     g = torch.Generator().manual_seed(0)
     weights = torch.randn(out.shape, generator=g).to(out.dtype)
@@ -54,21 +98,25 @@ def assert_close(got: tuple[Tensor, ...], want: tuple[Tensor, ...], tolerance: f
         assert (a - b).norm() <= tolerance * b.norm() + 1e-30
 
 
-@settings(deadline=None, max_examples=80)
+@pytest.mark.parametrize("kernel", EXACT.values(), ids=EXACT)
+@pytest.mark.parametrize("kind", SELECTIONS)
+@settings(deadline=None, max_examples=25)
 @given(shapes)
-def test_cpu_equals_reference(shape):
-    t = tensors(shape)
-    assert_close(run(FLOAT32, t, shape["k"]), run(REFERENCE, t, shape["k"]), 1e-5)
+def test_cpu_equals_reference(kernel, kind, shape):
+    t, selection = tensors(shape), selection_of(kind, shape)
+    assert_close(run(kernel, t, selection), run(REFERENCE, t, selection), 1e-5)
 
 
-@settings(deadline=None, max_examples=30)
+@pytest.mark.parametrize("kernel", EXACT.values(), ids=EXACT)
+@pytest.mark.parametrize("kind", SELECTIONS)
+@settings(deadline=None, max_examples=12)
 @given(shapes, st.data())
-def test_cpu_equals_reference_among_some_latents(shape, data):
+def test_cpu_equals_reference_among_some_latents(kernel, kind, shape, data):
     some = data.draw(st.lists(st.integers(0, shape["n_latents"] - 1), unique=True))
     among = torch.tensor(sorted(some), dtype=torch.int64)
-    t = tensors(shape)
-    want = run(REFERENCE, t, shape["k"], among)
-    assert_close(run(FLOAT32, t, shape["k"], among), want, 1e-5)
+    t, selection = tensors(shape), selection_of(kind, shape)
+    want = run(REFERENCE, t, selection, among)
+    assert_close(run(kernel, t, selection, among), want, 1e-5)
     outside = [i for i in range(shape["n_latents"]) if i not in some]
     assert not want[0][:, outside].any()
 
@@ -80,11 +128,12 @@ def test_bfloat16_product_proposes_and_float32_decides(shape):
     assert_close(run(BFLOAT16, t, shape["k"]), run(REFERENCE, t, shape["k"]), 1e-2)
 
 
-@pytest.mark.parametrize("kernel", [FLOAT32, BFLOAT16], ids=["float32", "bfloat16"])
-def test_many_blocks_and_groups(kernel):
-    shape = {"tokens": 1100, "d_in": 32, "n_latents": 9001, "k": 20, "seed": 3, "bias": 0.0}
-    t = tensors(shape)
-    assert_close(run(kernel, t, 20), run(REFERENCE, t, 20), 1e-5 if kernel is FLOAT32 else 1e-2)
+@pytest.mark.parametrize("kernel", [*EXACT.values(), BFLOAT16], ids=[*EXACT, "bfloat16"])
+@pytest.mark.parametrize("kind", ["token", "batch", "latent", "above"])
+def test_many_blocks_and_groups(kernel, kind):
+    shape = {"tokens": 2200, "d_in": 8, "n_latents": 2101, "k": 20, "seed": 3, "bias": -1.0}
+    t, selection = tensors(shape), selection_of(kind, shape)
+    assert_close(run(kernel, t, selection), run(REFERENCE, t, selection), 1e-2 if kernel is BFLOAT16 else 1e-5)
 
 
 def test_reference_gradients_against_finite_differences():
@@ -119,9 +168,12 @@ def test_topk_against_sorting(rows, columns, k, seed, ties):
     assert all(len(set(row)) == k for row in where.tolist())
 
 
-def test_same_inputs_same_bits():
-    t = tensors({"tokens": 600, "d_in": 48, "n_latents": 4100, "k": 16, "seed": 5, "bias": 0.0})
-    first, second = run(FLOAT32, t, 16), run(FLOAT32, t, 16)
+@pytest.mark.parametrize("kernel", EXACT.values(), ids=EXACT)
+@pytest.mark.parametrize("kind", SELECTIONS)
+def test_same_inputs_same_bits(kernel, kind):
+    shape = {"tokens": 300, "d_in": 48, "n_latents": 2100, "k": 16, "seed": 5, "bias": -1.0}
+    t, selection = tensors(shape), selection_of(kind, shape)
+    first, second = run(kernel, t, selection), run(kernel, t, selection)
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
@@ -208,11 +260,134 @@ def test_codes_by_latent_and_dense_agree():
     assert codes.with_values(codes.values * 2).pattern is codes.pattern
 
 
-def test_backend_is_chosen_by_device_and_hardware():
-    assert choose("cpu").backend == "cpu"
-    assert choose("cpu").product == ("bfloat16" if torch.cpu._is_amx_tile_supported() else "float32")
+@pytest.mark.parametrize(
+    ("flags", "vendor", "product"),
+    [
+        ({"avx2"}, "AuthenticAMD", "float32"),
+        ({"avx512_bf16"}, "AuthenticAMD", "bfloat16"),
+        ({"avx512_bf16"}, "GenuineIntel", "float32"),
+        ({"avx512_bf16", "amx_bf16"}, "GenuineIntel", "bfloat16"),
+        (set(), "", "float32"),
+    ],
+)
+def test_product_is_chosen_by_what_the_cpu_is(monkeypatch, flags, vendor, product):
+    monkeypatch.setattr(backend, "_cpu", lambda: (frozenset(flags), vendor))
+    backend.bfloat16_pays.cache_clear()
+    assert choose("cpu") == Kernel("cpu", product, native.available())
+    backend.bfloat16_pays.cache_clear()
+
+
+def test_kernels_that_do_not_exist_are_refused(monkeypatch):
     assert choose("meta").backend == "reference"
     with pytest.raises(ValueError, match="unknown kernel backend 'gpu'"):
         Kernel("gpu")
     with pytest.raises(ValueError, match="no bfloat16 product"):
         Kernel("reference", "bfloat16")
+    with pytest.raises(ValueError, match="no native code"):
+        Kernel("reference", native=True)
+    monkeypatch.setenv("SAEBENCH_NATIVE", "0")
+    assert choose("cpu").native is False
+    with pytest.raises(ValueError, match=r"cannot be used here .*SAEBENCH_NATIVE=0.*; use native false"):
+        Kernel("cpu", native=True)
+
+
+def test_without_a_compiler_torch_does_the_work(tmp_path):
+    code = "from saebench.kernels import Kernel, choose; assert not choose('cpu').native; Kernel('cpu', native=True)"
+    environment = os.environ | {"CC": str(tmp_path / "no-such-compiler"), "XDG_CACHE_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert "ValueError: the native kernels cannot be used here" in done.stderr
+    assert "no-such-compiler" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("kind", SELECTIONS)
+def test_native_products_give_the_same_bits(kind, monkeypatch):
+    shape = {"tokens": 700, "d_in": 33, "n_latents": 5001, "k": 9, "seed": 4, "bias": -0.5}
+    t, selection = tensors(shape), selection_of(kind, shape)
+    among = torch.arange(0, 5001, 3)
+    for some in (None, among):
+        want = encode(t["x"], t["W_enc"], t["b_enc"], selection, among=some, kernel=NATIVE)
+        assert len(want.values)
+        for kernel, tiles in ((NATIVE, False), (NATIVE_BFLOAT16, False), (NATIVE_BFLOAT16, True)):
+            monkeypatch.setattr(cpu_native, "has_amx", lambda tiles=tiles: tiles)  # then torch makes the product
+            got = encode(t["x"], t["W_enc"], t["b_enc"], selection, among=some, kernel=kernel)
+            assert torch.equal(got.latents, want.latents)
+            assert torch.equal(got.values, want.values)
+            assert torch.equal(got.offsets, want.offsets)
+
+
+@pytest.mark.parametrize("kind", SELECTIONS)
+def test_number_of_threads_changes_no_bit_of_native_results(kind):
+    shape = {"tokens": 300, "d_in": 40, "n_latents": 900, "k": 5, "seed": 8, "bias": 0.0}
+    t, selection, threads = tensors(shape), selection_of(kind, shape), torch.get_num_threads()
+    results = []
+    for n in (1, 2, 3):
+        torch.set_num_threads(n)
+        codes = encode(t["x"], t["W_enc"], t["b_enc"], selection, kernel=NATIVE_BFLOAT16)
+        results.append(
+            (codes.values, codes.latents, codes.offsets, decode(codes, t["W_dec"], t["b_dec"], kernel=NATIVE))
+        )
+    torch.set_num_threads(threads)
+    assert all(torch.equal(a, b) for other in results[1:] for a, b in zip(results[0], other, strict=True))
+
+
+@pytest.mark.parametrize("kernel", EXACT.values(), ids=EXACT)
+@pytest.mark.parametrize("kind", SELECTIONS)
+def test_ties_and_zeros(kernel, kind):
+    shape = {"tokens": 50, "d_in": 3, "n_latents": 400, "k": 4, "seed": 2, "bias": 0.0}
+    selection = selection_of(kind, shape)
+    x, W = torch.zeros(50, 3), torch.zeros(400, 3)
+    codes = encode(x, W, torch.ones(400), selection, kernel=kernel)
+    counts = {"token": 200, "batch": 200, "hinted batch": 200}
+    if kind == "latent":
+        counts[kind] = int(selection.budgets.sum())
+    if kind == "above":
+        counts[kind] = int((selection.thresholds < 1).sum()) * 50
+    assert len(codes.values) == counts[kind]
+    assert (codes.values == 1).all()
+    keys = codes.tokens.long() * 400 + codes.latents
+    assert len(keys.unique()) == len(keys)
+    if kind != "above":
+        assert not len(encode(x, W, torch.zeros(400), selection, kernel=kernel).values)
+
+
+@pytest.mark.parametrize("kernel", EXACT.values(), ids=EXACT)
+def test_batch_whose_entries_lie_in_few_tokens(kernel):
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(900, 16, generator=g)
+    x[137:140] *= 100
+    W = torch.randn(2000, 16, generator=g)
+    selection = PerBatch(3)
+    got, want = (encode(x, W, torch.zeros(2000), selection, kernel=k).to_dense() for k in (kernel, REFERENCE))
+    assert_close((got,), (want,), 1e-5)
+    assert (got[137:140] > 0).sum() > 2000
+
+
+@pytest.mark.parametrize("kernel", EXACT.values(), ids=EXACT)
+@pytest.mark.parametrize("kind", SELECTIONS)
+def test_weights_that_are_not_numbers_are_refused(kernel, kind):
+    shape = {"tokens": 30, "d_in": 6, "n_latents": 77, "k": 4, "seed": 2, "bias": 0.0}
+    t, selection = tensors(shape), selection_of(kind, shape)
+    broken = t["W_enc"].detach().clone()
+    broken[70, 3] = torch.nan
+    with pytest.raises(ValueError, match="weights contain NaN or Inf"):
+        encode(t["x"], broken, t["b_enc"], selection, kernel=kernel)
+    with pytest.raises(ValueError, match="weights contain NaN or Inf"):
+        encode(
+            t["x"],
+            t["W_enc"],
+            t["b_enc"].detach().index_fill(0, torch.tensor([5]), torch.nan),
+            selection,
+            kernel=kernel,
+        )
+
+
+@pytest.mark.parametrize("selection", [PerBatch(2), PerLatent(torch.arange(9) % 3), Above(torch.linspace(-1, 1, 9))])
+@pytest.mark.parametrize("kernel", [REFERENCE, FLOAT32], ids=["reference", "cpu"])
+def test_gradients_of_every_selection_against_finite_differences(selection, kernel):
+    t = tensors({"tokens": 5, "d_in": 4, "n_latents": 9, "k": 3, "seed": 1, "bias": 0.0}, torch.float64)
+
+    def through(x, W_enc, b_enc, W_dec, b_dec):
+        codes = encode(x, W_enc, b_enc, selection, centre=b_dec, kernel=kernel)
+        return decode(codes, W_dec, b_dec, kernel=kernel)
+
+    assert torch.autograd.gradcheck(through, tuple(t.values()))
