@@ -11,6 +11,7 @@ from torch import Tensor
 from saebench.kernels import cpu, reference
 from saebench.kernels.backend import Kernel, choose
 from saebench.kernels.codes import SparseCodes
+from saebench.kernels.rows import project_rows_, unit_rows_
 from saebench.kernels.selection import Above, PerBatch, PerLatent, PerToken, Selection
 
 __all__ = [
@@ -24,6 +25,8 @@ __all__ = [
     "choose",
     "decode",
     "encode",
+    "project_rows_",
+    "unit_rows_",
 ]
 
 

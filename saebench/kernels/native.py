@@ -16,7 +16,7 @@ import platform
 import re
 import subprocess
 import tempfile
-from ctypes import c_double, c_float, c_int, c_int64, c_void_p
+from ctypes import c_float, c_int, c_int64, c_void_p
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -34,8 +34,6 @@ SIGNATURES = {
     "gather_sum": (None, [c_void_p] * 6 + [c_int64] * 2 + [c_void_p, c_int]),
     "project_rows": (None, [c_void_p] * 2 + [c_int64] * 2 + [c_int]),
     "unit_rows": (None, [c_void_p] + [c_int64] * 2 + [c_int]),
-    "squares": (c_double, [c_void_p, c_int64, c_int]),
-    "adam": (None, [c_void_p] * 4 + [c_int64] * 2 + [c_double] * 6 + [c_int] * 2),
     "search_new": (
         c_void_p,
         [c_void_p, c_void_p, c_int64] * 2 + [c_int64] + [c_void_p] * 4 + [c_int64, c_int, c_float, c_int, c_int],

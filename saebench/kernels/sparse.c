@@ -6,7 +6,7 @@
 //   with U above the row's cut enter a pool. A pool that is full raises its cut to the keep-th largest lower bound, or
 //   computes its entries in float32. What is left at the end is computed in float32, and that alone decides: the result
 //   does not depend on the precision of the product.
-// gather_sum, sampled_dot: sums of rows and dot products at given places; project_rows, unit_rows, adam: whole rows.
+// gather_sum, sampled_dot: sums of rows and dot products at given places. project_rows, unit_rows: whole rows in one pass.
 //
 // Every sum is made by one thread in a fixed order, so the number of threads does not change a bit of the result.
 
@@ -147,42 +147,6 @@ static inline void unit(float *row, i64 width) {
 void unit_rows(float *rows, i64 n, i64 width, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (i64 r = 0; r < n; r++) unit(rows + r * width, width);
-}
-
-// Σ values², summed in double over fixed chunks
-double squares(const float *values, i64 n, int threads) {
-    enum { CHUNK = 1 << 14 };
-    const i64 chunks = (n + CHUNK - 1) / CHUNK;
-    double *partial = malloc((size_t)(chunks + 1) * sizeof(double)), total = 0;
-    if (!partial) return NAN;
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (i64 c = 0; c < chunks; c++) {
-        const i64 from = c * CHUNK, count = min64(CHUNK, n - from);
-        partial[c] = dot(values + from, values + from, count);
-    }
-    for (i64 c = 0; c < chunks; c++) total += partial[c];
-    free(partial);
-    return total;
-}
-
-// Adam (Kingma & Ba 2015) as torch.optim.Adam computes it, on scale · gradient; then unit rows where asked
-void adam(float *values, const float *gradient, float *mean, float *square, i64 n, i64 width, double lr, double beta1,
-          double beta2, double eps, double step, double scale, int unit_norm, int threads) {
-    const float step_size = (float)(lr / (1 - pow(beta1, step)));
-    const float root = (float)sqrt(1 - pow(beta2, step));
-    const float b1 = (float)(1 - beta1), b2 = (float)beta2, c2 = (float)(1 - beta2), e = (float)eps, k = (float)scale;
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (i64 r = 0; r < n; r++) {
-        float *restrict p = values + r * width, *restrict m = mean + r * width, *restrict v = square + r * width;
-        const float *restrict g = gradient + r * width;
-        for (i64 i = 0; i < width; i++) {
-            const float now = k * g[i];
-            m[i] += b1 * (now - m[i]);
-            v[i] = b2 * v[i] + c2 * now * now;
-            p[i] -= step_size * m[i] / (sqrtf(v[i]) / root + e);
-        }
-        if (unit_norm) unit(p, width);
-    }
 }
 
 // ---------------------------------------------------------------------------------------------------- selection: pools
@@ -357,14 +321,14 @@ static int reserve(search *s, pool *p, i64 more) {
         return 0;
     }
     shrink(s, p, keys);
-    if (p->n + more > p->keep + (p->room - p->keep) / 2) settle(s, p, keys);
+    if (p->n + more > p->room - p->room / 8) settle(s, p, keys);  // too many for the bounds to tell apart
     free(keys);
     return 1;
 }
 
 // The entries of some products of row r with the columns col…col+count: into the pool where they may be wanted.
 static inline void take(search *s, i64 r, i64 col, const float *product, i64 count) {
-    pool *p = s->pools + r / s->together;
+    pool *p = s->pools + (s->together > 1 ? r / MR : r);
     const float slope = s->row_slope[r], shift = s->row_shift[r], rounding = s->rounding;
 #if defined(__AVX512F__)
     const __m512 slope_ = _mm512_set1_ps(slope), shift_ = _mm512_set1_ps(shift);
@@ -429,16 +393,20 @@ static void pack(const float *from, const i64 *map, i64 first, i64 count, i64 de
         const i64 here = min64(2 * LANES, depth - at), words = half ? (here + 1) / 2 : here;
         uint32_t lines[32][2 * LANES];
         for (int c = 0; c < width; c++) {
-            float values[2 * LANES] = {0};
-            if (c < count) memcpy(values, from + (map ? map[first + c] : first + c) * depth + at, (size_t)here * 4);
-            if (!half) {
-                memcpy(lines[c], values, sizeof values);
-                continue;
+            float rest[2 * LANES] = {0};
+            const float *values = c < count ? from + (map ? map[first + c] : first + c) * depth + at : rest;
+            if (c < count && here < 2 * LANES) {
+                memcpy(rest, values, (size_t)here * 4);
+                values = rest;
             }
 #if defined(__AVX512BF16__)
-            const __m512bh pairs = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(values + LANES), _mm512_loadu_ps(values));
-            memcpy(lines[c], &pairs, sizeof pairs);
+            if (half) {
+                const __m512bh pairs = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(values + LANES), _mm512_loadu_ps(values));
+                _mm512_storeu_si512(lines[c], (__m512i)pairs);
+                continue;
+            }
 #endif
+            store((float *)lines[c], load(values)), store((float *)lines[c] + LANES, load(values + LANES));
         }
         for (i64 w = 0; w < words; w++)
             for (int c = 0; c < width; c++) out[w * width + c] = lines[c][w];
@@ -624,7 +592,7 @@ search *search_new(const float *a, const i64 *a_map, i64 rows, const float *b, c
         p->grows = keep < 0 && !keep_each;
         p->keep = p->grows ? 0 : min64(keep_each ? keep_each[i] : keep * height, height * cols);
         if (p->keep < 1 && !p->grows) p->keep = 0, p->cut = INFINITY;
-        const i64 room = p->grows ? 256 : min64(2 * p->keep + 48, height * cols + 2 * LANES);
+        const i64 room = p->grows ? 256 : min64(2 * p->keep + p->keep / 2 + 64, height * cols + 2 * LANES);
         if (!make_room(p, room, s->together > 1)) failed = 2;
     }
     if (failed) fail(s, failed);

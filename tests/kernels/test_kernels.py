@@ -24,6 +24,8 @@ from saebench.kernels import (
     decode,
     encode,
     native,
+    project_rows_,
+    unit_rows_,
 )
 from saebench.kernels.topk import topk
 
@@ -391,3 +393,20 @@ def test_gradients_of_every_selection_against_finite_differences(selection, kern
         return decode(codes, W_dec, b_dec, kernel=kernel)
 
     assert torch.autograd.gradcheck(through, tuple(t.values()))
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 9), st.integers(1, 600), st.integers(0, 2**31))
+def test_rows_in_one_pass_equal_torch(n, width, seed):
+    g = torch.Generator().manual_seed(seed)
+    rows, gradient = torch.randn(n, width, generator=g), torch.randn(n, width, generator=g)
+    rows[: n // 3] = 0
+    by = {kernel.native: (rows.clone(), gradient.clone()) for kernel in (FLOAT32, NATIVE)}
+    for kernel in (FLOAT32, NATIVE):
+        own, slope = by[kernel.native]
+        unit_rows_(own, kernel)
+        project_rows_(slope, own, kernel)
+        norms = own.norm(dim=1)
+        assert torch.allclose(norms, (rows.norm(dim=1) > 0).float(), atol=1e-6)
+        assert ((slope * own).sum(1).abs() <= 1e-5 * width).all()
+    assert all(torch.allclose(a, b, rtol=1e-5, atol=1e-5) for a, b in zip(by[True], by[False], strict=True))
