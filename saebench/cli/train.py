@@ -12,45 +12,67 @@ from saebench.cli.recipe import Recipe, read_recipe
 from saebench.corpus import open_corpus
 from saebench.errors import UserError
 from saebench.harvest import ShardSource, StreamSource
-from saebench.training import BlockSource, train
+from saebench.training import BlockSource, SAEConfig, TrainConfig, train_all
 from store import Catalog
 
 
-def sae_id(recipe: Recipe, model: str, hook_point: str) -> str:
+def sae_id(config: SAEConfig, model: str, hook_point: str) -> str:
     """An id that says what the SAE is: model, hook point, rule, width, sparsity."""
-    sae = recipe.train.sae
-    return f"{model}.{hook_point}.{sae.rule.name}-{sae.n_latents}-k{sae.rule.k}"
+    settings = config.rule.model_dump(exclude_none=True)
+    measures = (("k", "k"), ("target_l0", "l0-"), ("l0_weight", "price"), ("l1_weight", "l1-"))
+    sparsity = next(f"{short}{settings[key]:g}" for key, short in measures if key in settings)
+    name = f"{model}.{hook_point}.{config.rule.name}-{config.n_latents}-{sparsity}"
+    return f"{name}-{config.label}" if config.label else name
 
 
-def run_one(
-    recipe: Recipe, workspace: Path, name: str, source: BlockSource, provenance: dict[str, Any], hook_point: str
-) -> Path:
-    """Train one SAE into the workspace, or find it done; returns its folder."""
+def run_all(
+    config: TrainConfig,
+    workspace: Path,
+    names: list[str],
+    source: BlockSource,
+    provenance: dict[str, Any],
+    hook_point: str,
+) -> list[Path]:
+    """Train the SAEs of a config on one hook point into the workspace, or find them done; returns their folders."""
+    if len(set(names)) < len(names):
+        raise UserError(f"two variants would both be called {_first_double(names)}; give each a `label`")
     catalog = Catalog(workspace)
-    folder = workspace / "saes" / name
-    last: dict[str, Any] = {}
+    folders = [workspace / "saes" / name for name in names]
+    last: dict[int, dict[str, Any]] = {index: {} for index in range(len(names))}
 
-    def show(row: dict[str, Any]) -> None:
-        last.update(row)
+    def show(index: int, row: dict[str, Any]) -> None:
+        last[index].update(row)
+        which = f"{names[index].removeprefix(names[0].split('.')[0] + '.')} · " if len(names) > 1 else ""
         progress(
             row["tokens"],
-            f"loss {row['loss']:.4f} · L0 {row['l0']:.1f} · FVU {row['fvu']:.4f} · "
+            f"{which}loss {row['loss']:.4f} · L0 {row['l0']:.1f} · FVU {row['fvu']:.4f} · "
             f"dead {row['dead']:.1%} · {row['tokens_per_second']:,.0f} tokens/s",
         )
 
-    with track("train", recipe.train.tokens) as progress:
-        train(recipe.train, source, folder, show, provenance | {"hook_point": hook_point})
-        progress(recipe.train.tokens)
-    figures: dict[str, Any] = {key: last[key] for key in ("fvu", "l0", "dead", "tokens") if key in last}
-    sae = recipe.train.sae
-    info: dict[str, Any] = {"hook_point": hook_point, "n_latents": sae.n_latents, "rule": sae.rule.name, **figures}
-    catalog.add("sae", name, info)
-    console.print(f"sae       {folder}")
-    return folder
+    with track("train", config.tokens) as progress:
+        train_all(config, source, folders, show, provenance | {"hook_point": hook_point})
+        progress(config.tokens)
+    for index, (name, member) in enumerate(zip(names, config.members(), strict=True)):
+        figures: dict[str, Any] = {key: last[index][key] for key in ("fvu", "l0", "dead", "tokens") if last[index]}
+        info = {"hook_point": hook_point, "n_latents": member.sae.n_latents, "rule": member.sae.rule.name}
+        catalog.add("sae", name, info | figures)
+        console.print(f"sae       {folders[index]}")
+    return folders
+
+
+def _first_double(names: list[str]) -> str:
+    return next(name for name in names if names.count(name) > 1)
+
+
+def _names(config: TrainConfig, model: str, hook_point: str, id: str | None) -> list[str]:
+    members = config.members()
+    if id is not None and len(members) > 1:
+        raise UserError(f"--id names one SAE, but the recipe has {len(members)} variants; give them a `label` instead")
+    return [id or sae_id(member.sae, model, hook_point) for member in members]
 
 
 def run(recipe: Recipe, workspace: Path, harvest_folder: Path, id: str | None = None) -> list[Path]:
-    """Train one SAE for each hook point of the recipe on a harvest; returns their folders."""
+    """Train the recipe's SAEs for each of its hook points on a harvest; returns their folders."""
     hook_points = recipe.harvest.hook_points
     if id is not None and len(hook_points) > 1:
         raise UserError(f"--id names one SAE, but the recipe has {len(hook_points)} hook points; leave it out")
@@ -63,21 +85,22 @@ def run(recipe: Recipe, workspace: Path, harvest_folder: Path, id: str | None = 
             "corpus": manifest.provenance["corpus"] | {"sha256": manifest.corpus_sha256},
             "harvest": manifest.id,
         }
-        name = id or sae_id(recipe, manifest.id.split(".")[0], hook_point)
-        folders.append(run_one(recipe, workspace, name, source, provenance, hook_point))
+        names = _names(recipe.train, manifest.id.split(".")[0], hook_point, id)
+        folders += run_all(recipe.train, workspace, names, source, provenance, hook_point)
     return folders
 
 
-def run_streaming(recipe: Recipe, workspace: Path, id: str | None = None) -> Path:
-    """Train one SAE on activations that go straight from the model to the trainer."""
+def run_streaming(recipe: Recipe, workspace: Path, id: str | None = None) -> list[Path]:
+    """Train the recipe's SAEs on activations that go straight from the model to the trainer."""
     [hook_point, *more] = recipe.harvest.hook_points
     if more:
-        raise UserError("--stream trains one SAE; give one hook point, or harvest first to train several")
+        raise UserError("--stream trains on one hook point; give one, or harvest first to train on several")
     lm = open_lm(recipe)
     corpus = open_corpus(recipe.corpus, lm.tokenizer, lm.context_length)
     source = StreamSource(lm, corpus, hook_point, batch_contexts=recipe.harvest.batch_contexts)
     provenance = {"model": lm.provenance, "corpus": recipe.corpus.model_dump()}
-    return run_one(recipe, workspace, id or sae_id(recipe, lm.name, hook_point), source, provenance, hook_point)
+    names = _names(recipe.train, lm.name, hook_point, id)
+    return run_all(recipe.train, workspace, names, source, provenance, hook_point)
 
 
 def command(

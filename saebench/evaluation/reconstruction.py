@@ -52,8 +52,7 @@ class _Moments:
 
     def add(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """Take in rows; returns their reconstruction."""
-        codes = self.sae.encode(x)
-        reconstruction = self.sae.decode(codes)
+        codes, reconstruction = self.sae.reconstruct(x)
         positive = codes.values > 0
         self.rows += len(x)
         self.sum += x.sum(0).double()

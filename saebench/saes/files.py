@@ -39,13 +39,21 @@ def write_atomically(path: Path, data: bytes) -> None:
         os.close(folder)
 
 
-def write(folder: Path, tensors: Mapping[str, Tensor], config: dict[str, Any]) -> None:
-    """Write both files, the weights last. Raises OSError."""
-    folder.mkdir(parents=True, exist_ok=True)
+def contents(tensors: Mapping[str, Tensor], config: dict[str, Any]) -> dict[str, bytes]:
+    """Both files by name, the weights last."""
     header = {"format": FORMAT, "version": VERSION}
-    write_atomically(folder / CONFIG, (json.dumps(header | config, indent=2) + "\n").encode())
     contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    write_atomically(folder / WEIGHTS, save(contiguous, {"saebench": json.dumps(header)}))
+    return {
+        CONFIG: (json.dumps(header | config, indent=2) + "\n").encode(),
+        WEIGHTS: save(contiguous, {"saebench": json.dumps(header)}),
+    }
+
+
+def write(folder: Path, tensors: Mapping[str, Tensor], config: dict[str, Any]) -> None:
+    """Write both files. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in contents(tensors, config).items():
+        write_atomically(folder / name, data)
 
 
 def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

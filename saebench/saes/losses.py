@@ -1,6 +1,11 @@
-"""Losses of an SAE as free functions, and `Loss`: a total beside its named parts."""
+"""Losses of an SAE as free functions, and `Loss`: a total beside its named parts.
+
+Decisions: every term is a mean over tokens and free of units (errors over the variance, magnitudes over its root), so
+that coefficients mean the same for every model and micro-batches average.
+"""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -13,16 +18,18 @@ from saebench.kernels import SparseCodes
 class Loss:
     """What `SAE.loss` returns: the scalar to minimise and all that was computed on the way."""
 
-    total: Float[Tensor, ""]
-    parts: dict[str, Tensor]
-    """Named terms as they enter the total: `fvu`, then those of the rule (`auxk`, …)."""
+    parts: dict[str, Float[Tensor, ""]]
+    """Named terms as they enter the total: the reconstruction's first, then the rule's own."""
+    fvu: Float[Tensor, ""]
+    """Fraction of variance unexplained on this batch."""
     codes: SparseCodes
+    """The entries above zero, cut from the graph."""
     reconstruction: Float[Tensor, "tokens d_in"]
 
-    @property
-    def fvu(self) -> Float[Tensor, ""]:
-        """Fraction of variance unexplained on this batch."""
-        return self.parts["fvu"]
+    @cached_property
+    def total(self) -> Float[Tensor, ""]:
+        """The sum of the parts."""
+        return torch.stack(list(self.parts.values())).sum()
 
     @property
     def l0(self) -> float:
@@ -31,14 +38,23 @@ class Loss:
 
 
 def variance(x: Float[Tensor, "tokens d_in"]) -> Float[Tensor, ""]:
-    """Summed squared distance from the batch mean."""
-    return (x - x.mean(0)).square().sum() if len(x) else x.new_zeros(())
+    """Mean squared distance from the batch mean, per token; 0 for no tokens."""
+    return (x - x.mean(0)).square().sum() / len(x) if len(x) else x.new_zeros(())
 
 
-def fvu(prediction: Float[Tensor, "tokens d_in"], x: Float[Tensor, "tokens d_in"]) -> Float[Tensor, ""]:
-    """Fraction of variance unexplained: Σ‖x − prediction‖² / Σ‖x − mean x‖² (Gao et al. 2024, normalised per batch).
+def fvu(
+    prediction: Float[Tensor, "tokens d_in"], x: Float[Tensor, "tokens d_in"], variance: Float[Tensor, ""]
+) -> Float[Tensor, ""]:
+    """Fraction of variance unexplained: mean ‖x − prediction‖² / variance (Gao et al. 2024, normalised per batch).
 
-    For a batch without variance (one token, or none) the numerator itself.
+    Without variance (one token, or none) the numerator itself.
     """
-    total = variance(x.detach())
-    return (prediction - x).square().sum() / torch.where(total > 0, total, torch.ones_like(total))
+    error = (prediction - x).square().sum() / max(len(x), 1)
+    return error / torch.where(variance > 0, variance, torch.ones_like(variance))
+
+
+def l1(codes: SparseCodes, variance: Float[Tensor, ""]) -> Float[Tensor, ""]:
+    """Mean over tokens of Σ values, in units of the root of the variance. Decoder rows have unit norm."""
+    return (
+        codes.values.sum() / max(len(codes), 1) / torch.where(variance > 0, variance, torch.ones_like(variance)).sqrt()
+    )

@@ -1,83 +1,54 @@
-"""TopK (Gao et al. 2024, "Scaling and evaluating sparse autoencoders") with AuxK for dead latents.
-
-Decisions: AuxK selects among the dead latents with a product of its own over those latents only: its cost is their
-share of the encoder's, nothing when none is dead, and its gradient reaches the encoder like any other. A latent fires
-when it is selected with a value above zero.
-"""
+"""TopK and Multi-TopK (Gao et al. 2024, "Scaling and evaluating sparse autoencoders")."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from saebench.kernels import PerToken, decode
-from saebench.saes.losses import fvu, variance
+from saebench.kernels import PerToken, SparseCodes
+from saebench.saes.budget import Budget
+from saebench.saes.losses import Loss, fvu
+from saebench.saes.rule import Training, setting
 
 if TYPE_CHECKING:
     from saebench.saes.sae import SAE
 
 
 @dataclass(frozen=True)
-class TopK:
-    """Each token keeps its k largest latents. Raises ValueError for settings that make no sense."""
+class TopK(Budget):
+    """Each token keeps its k largest latents, in training and after.
+
+    With `multi_k`, the reconstruction from that many latents is trained as well (Multi-TopK, appendix A.3 there: 4k,
+    weight 1/8), so that the SAE keeps making sense at other k.
+    """
 
     name: ClassVar[str] = "topk"
 
-    k: int = 32
-    """Active latents per token."""
-    k_aux: int | None = None
-    """Dead latents per token that AuxK trains on the residual; none given: half of d_in."""
-    aux_weight: float = 1 / 32
-    """Weight of AuxK in the loss; 0 switches it off."""
-    dead_after: int = 10_000_000
-    """Tokens without firing after which a latent counts as dead."""
-
-    def __post_init__(self) -> None:
-        for key, low in (("k", 1), ("dead_after", 1), ("aux_weight", 0)):
-            if not getattr(self, key) >= low:
-                raise ValueError(f"TopK: {key} must be at least {low}, got {getattr(self, key)}")
-        if self.k_aux is not None and self.k_aux < 1:
-            raise ValueError(f"TopK: k_aux must be at least 1, got {self.k_aux}")
+    multi_k: int | None = setting(None, "latents of a second reconstruction (Multi-TopK, 4k in the paper)", ge=2)
+    multi_weight: float = setting(1 / 8, "weight of the second reconstruction's loss", ge=0)
 
     def check(self, d_in: int, n_latents: int) -> None:
-        """Raise ValueError unless the rule fits an SAE of this size."""
-        del d_in
-        if self.k >= n_latents:
-            raise ValueError(f"TopK: k = {self.k} must be smaller than n_latents = {n_latents}")
+        """Raise ValueError unless k < multi_k ≤ n_latents and k < n_latents."""
+        super().check(d_in, n_latents)
+        if self.multi_k is not None and not self.k < self.multi_k <= n_latents:
+            raise ValueError(
+                f"TopK: multi_k = {self.multi_k} must be larger than k = {self.k} and at most n_latents = {n_latents}"
+            )
 
-    @property
-    def selection(self) -> PerToken:
-        """What the kernels select, in training and after."""
-        return PerToken(self.k)
+    def encode(self, sae: "SAE", x: Float[Tensor, "tokens d_in"]) -> SparseCodes:
+        """The k largest latents of each token, of those above zero."""
+        return sae.select(x, PerToken(self.k))
 
-    def losses(
-        self,
-        sae: "SAE",
-        x: Float[Tensor, "tokens d_in"],
-        reconstruction: Float[Tensor, "tokens d_in"],
-        dead: Bool[Tensor, " n_latents"] | None,
-    ) -> dict[str, Float[Tensor, ""]]:
-        """The weighted loss terms beside the reconstruction error."""
-        if dead is None or not self.aux_weight or not bool(dead.any()):
-            return {}
-        k_aux = self.k_aux or max(sae.d_in // 2, 1)
-        return {"auxk": self.aux_weight * auxk(sae, x, reconstruction, dead, k_aux)}
-
-
-def auxk(
-    sae: "SAE",
-    x: Float[Tensor, "tokens d_in"],
-    reconstruction: Float[Tensor, "tokens d_in"],
-    dead: Bool[Tensor, " n_latents"],
-    k_aux: int,
-) -> Float[Tensor, ""]:
-    """FVU of predicting the residual e = x − x̂ (held fixed) by the top k_aux dead latents; 0 where e has no variance.
-
-    The bias b_dec is in x̂ already and is not added again.
-    """
-    residual = (x - reconstruction).detach()
-    codes = sae.encode(x, rule=PerToken(k_aux), among=dead.nonzero().squeeze(1))
-    prediction = decode(codes, sae.W_dec, torch.zeros_like(sae.b_dec), kernel=sae.kernel)
-    return fvu(prediction, residual) * (variance(residual) > 0)
+    def loss(self, sae: "SAE", x: Float[Tensor, "tokens d_in"], training: Training) -> Loss:
+        """FVU, Multi-TopK's FVU and AuxK; one product serves both reconstructions."""
+        W_dec = self.dictionary(sae)
+        wide = sae.select(x, PerToken(self.multi_k or self.k))
+        codes = wide.top(self.k)
+        reconstruction = sae.decode(codes, W_dec).to(x.dtype)
+        error = fvu(reconstruction, x, training.variance)
+        parts = {"fvu": error}
+        if self.multi_k is not None:
+            parts["multi_topk"] = self.multi_weight * fvu(sae.decode(wide, W_dec).to(x.dtype), x, training.variance)
+        parts |= self.auxiliary(sae, x, reconstruction, training, W_dec)
+        return Loss(parts, error.detach(), codes.detach(), reconstruction)

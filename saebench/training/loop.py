@@ -1,17 +1,19 @@
-"""The training loop: one step, and the run around it.
+"""The training loop: a run of one SAE, or of several side by side on one stream of activations.
 
 Decisions:
-- A step is: encode, decode, loss, backward, remove the decoder gradient's part along its rows, fused Adam, unit rows.
+- Each SAE of a run has a folder, a config and checkpoints of its own and comes out as if it had been trained alone: the
+  batches depend on the seed only. A run goes on from the step of the member that is furthest back; the others wait.
 - FVU, loss and L0 in metrics.jsonl are measured on each batch before it is trained on, and averaged since the last row.
 - A run can be killed at any moment: it continues from its latest checkpoint, and the SAE and the metrics (but for their
   times) come out as if it had not been, given the same number of threads.
+- Activations are made (read, or run through the model) in a thread beside the steps.
 - Nothing is printed: callers show progress through `on_metrics`.
 """
 
-import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +21,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from saebench.errors import UserError
-from saebench.saes import SAE, Loss, initialise
+from saebench.saes import SAE, initialise
+from saebench.saes.losses import variance
 from saebench.training import folder
 from saebench.training.config import TrainConfig
+from saebench.training.meter import Meter
 from saebench.training.ring import BlockSource, Ring
-from saebench.training.schedule import rate
+from saebench.training.schedule import rate, sparsity
 from saebench.training.state import State, load_latest, new_state, save_checkpoint
 from saebench.training.state import checkpoints as saved_checkpoints
+from saebench.training.step import step
+from saebench.training.tracking import Tracker, open_tracker
 
 INITIAL_SAMPLE = 32_768
 
@@ -44,101 +50,125 @@ def train(
     `provenance` (plain data: what the activations were made from) is kept in config.yaml and must not change.
     Raises UserError for a config, source or folder that cannot be trained with or into.
     """
-    out = Path(out)
-    with folder.opened(out, config, source.d_model, provenance or {}) as resolved:
-        if not folder.finished(out):
-            _run(resolved, source, out, on_metrics)
+
+    def first(index: int, row: dict[str, Any]) -> None:
+        del index
+        if on_metrics:
+            on_metrics(row)
+
+    return train_all(config, source, [out], first, provenance)[0]
+
+
+def train_all(
+    config: TrainConfig,
+    source: BlockSource,
+    outs: Sequence[Path],
+    on_metrics: Callable[[int, dict[str, Any]], None] | None = None,
+    provenance: dict[str, Any] | None = None,
+) -> list[SAE]:
+    """Train every SAE of a config from one stream, each into its folder; `on_metrics` gets its number and the row.
+
+    Raises UserError as `train` does, and where there is not one folder for each SAE.
+    """
+    members = config.members()
+    outs = [Path(out) for out in outs]
+    if len(outs) != len(members) or len(set(outs)) != len(outs):
+        raise UserError(f"{len(members)} SAEs to train need as many different folders, got {len(outs)}")
+    with ExitStack() as stack:
+        runs = []
+        for index, (member, out) in enumerate(zip(members, outs, strict=True)):
+            resolved = stack.enter_context(folder.opened(out, member, source.d_model, provenance or {}))
+            if not folder.finished(out):
+                runs.append(_open_run(index, resolved, out, source.d_model, stack))
+        if runs:
+            _run(runs, source, on_metrics)
+    saes = []
+    for out in outs:
         folder.clear_checkpoints(out)
         try:
-            return SAE.load(out)
+            saes.append(SAE.load(out))
         except ValueError as error:
             raise UserError(str(error)) from None
+    return saes
 
 
-def step(state: State, x: Float[Tensor, "batch d_in"], lr: float) -> Loss:
-    """One optimiser step on a batch. Raises ValueError for NaN or Inf in it."""
-    sae = state.sae
-    for group in state.optimizer.param_groups:
-        group["lr"] = lr
-    loss = sae.loss(x, state.dead())
-    loss.total.backward()
-    sae.project_decoder_gradient()
-    state.optimizer.step()
-    state.optimizer.zero_grad()
-    sae.normalise_decoder()
-    state.count_fired(loss.codes)
-    state.step += 1
-    return loss
+@dataclass
+class Run:
+    """One SAE of a run: where it stands and where it goes."""
+
+    index: int
+    config: TrainConfig
+    out: Path
+    state: State
+    ring: dict[str, Any] | None
+    """Where the ring was at the state's checkpoint; None at the start."""
+    tracker: Tracker
+    meter: Meter
+    begun: float = 0.0
 
 
-def _run(config: TrainConfig, source: BlockSource, out: Path, on_metrics: OnMetrics | None) -> None:
-    """Train from the latest checkpoint, or from the start, to the end."""
-    begun = time.perf_counter()
-    checkpoints = out / folder.CHECKPOINTS
-    state = new_state(config, source.d_model)
-    ring = Ring(source, config.ring_rows, config.batch, config.seed, load_latest(checkpoints, state))
-    if not state.step:
-        with _explained(state, checkpoints):
-            initialise(state.sae, ring.sample(INITIAL_SAMPLE))
+def _open_run(index: int, config: TrainConfig, out: Path, d_model: int, stack: ExitStack) -> Run:
+    state = new_state(config, d_model)
+    ring = load_latest(out / folder.CHECKPOINTS, state)
     folder.cut_metrics(out, state.step)
-    begun -= state.seconds
-    meter = Meter(state)
-    while state.step < config.steps:
-        lr = (config.lr or 0.0) * rate(state.step, config.steps, config.warmup, config.decay)
-        with _explained(state, checkpoints):
-            meter.add(step(state, ring.next(), lr))
-        state.seconds = time.perf_counter() - begun
-        if state.step % config.log_every == 0 or state.step == config.steps:
-            row = meter.row(state, config.batch, lr)
-            folder.append_metrics(out, row)
-            if on_metrics:
-                on_metrics(row)
-        if state.step % config.checkpoint_every == 0 and state.step < config.steps:
-            save_checkpoint(checkpoints, state, ring)
-    with folder.writing(out):
-        state.sae.save(out)
+    tracker = stack.enter_context(open_tracker(config, out))
+    return Run(index, config, out, state, ring, tracker, Meter(state), time.perf_counter() - state.seconds)
 
 
-class Meter:
-    """Averages over the steps since the last row of metrics."""
+def _run(runs: list[Run], source: BlockSource, on_metrics: Callable[[int, dict[str, Any]], None] | None) -> None:
+    """Train from the step of the member furthest back to the end."""
+    last = min(runs, key=lambda run: run.state.step)
+    config, at = last.config, last.state.step
+    ring = Ring(source, config.ring_rows, config.batch, config.seed, last.ring)
+    for run in runs:
+        if not run.state.step:
+            with _explained(run):
+                _fit(run.state, ring.sample(INITIAL_SAMPLE).to(config.device))
+    for now in range(at, config.steps):
+        x = ring.next().to(config.device, non_blocking=True)
+        for run in runs:
+            if run.state.step == now:
+                with _explained(run):
+                    _advance(run, x, ring, on_metrics)
+    for run in runs:
+        run.state.sae.rescale(run.state.scale)
+        with folder.writing(run.out):
+            run.state.sae.save(run.out)
 
-    def __init__(self, state: State) -> None:
-        self._begin(state)
 
-    def _begin(self, state: State) -> None:
-        self._seconds = state.seconds
-        self._sums = {"loss": 0.0, "l0": 0.0, "fvu": 0.0}
-        self._steps = 0
+def _fit(state: State, sample: Float[Tensor, "tokens d_in"]) -> None:
+    """Set the scale so that the activations' mean squared distance from their mean is d_in, and initialise the SAE."""
+    if state.sae.normalise == "none":
+        spread = float((variance(sample.double()) / sample.shape[1]).sqrt()) if sample.isfinite().all() else 0.0
+        state.scale = spread or 1.0
+    initialise(state.sae, sample / state.scale)
 
-    def add(self, loss: Loss) -> None:
-        """Count a step. Raises ValueError for a loss that is not finite."""
-        now = {"loss": loss.total.item(), "l0": loss.l0, "fvu": loss.fvu.item()}
-        if not math.isfinite(now["loss"]):
-            raise ValueError(f"the loss became {now['loss']}: lower lr")
-        for key, value in now.items():
-            self._sums[key] += value
-        self._steps += 1
 
-    def row(self, state: State, batch: int, lr: float) -> dict[str, Any]:
-        """The row of metrics.jsonl at this step; begins the next average."""
-        means = {key: value / self._steps for key, value in self._sums.items()}
-        speed = self._steps * batch / max(state.seconds - self._seconds, 1e-9)
-        dead = state.dead().float().mean().item()
-        self._begin(state)
-        return {"step": state.step, "tokens": state.step * batch, "seconds": round(state.seconds, 3)} | {
-            **means,
-            "dead": dead,
-            "lr": lr,
-            "tokens_per_second": round(speed, 1),
-        }
+def _advance(
+    run: Run, x: Float[Tensor, "batch d_in"], ring: Ring, on_metrics: Callable[[int, dict[str, Any]], None] | None
+) -> None:
+    """One step of a member, with what falls due after it."""
+    config, state = run.config, run.state
+    lr = (config.sae.lr or 0.0) * rate(state.step, config.steps, config.warmup, config.decay)
+    price = sparsity(state.step, config.steps, config.sparsity_warmup)
+    run.meter.add(step(state, x, lr, sparsity=price, clip=config.clip, micro_batch=config.micro_batch))
+    state.seconds = time.perf_counter() - run.begun
+    if state.step % config.log_every == 0 or state.step == config.steps:
+        row = run.meter.row(state, config.batch, lr)
+        folder.append_metrics(run.out, row)
+        run.tracker(row)
+        if on_metrics:
+            on_metrics(run.index, row)
+    if state.step % config.checkpoint_every == 0 and state.step < config.steps:
+        save_checkpoint(run.out / folder.CHECKPOINTS, state, ring)
 
 
 @contextmanager
-def _explained(state: State, checkpoints: Path) -> Iterator[None]:
+def _explained(run: Run) -> Iterator[None]:
     """Turn what the arithmetic refuses into a UserError that names the step and the last good checkpoint."""
     try:
         yield
     except ValueError as error:
-        saved = saved_checkpoints(checkpoints)
+        saved = saved_checkpoints(run.out / folder.CHECKPOINTS)
         last = f"the last good checkpoint is {saved[-1]}" if saved else "there is no checkpoint yet"
-        raise UserError(f"training stopped after step {state.step}: {error}; {last}") from None
+        raise UserError(f"training stopped after step {run.state.step}: {error}; {last}") from None

@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from saebench.errors import UserError
+from saebench.training.prefetch import prefetch
 
 MAX_EMPTY_BLOCKS = 10_000
 
@@ -46,7 +47,7 @@ class Stream:
     def __init__(self, source: BlockSource, start: Place | None = None) -> None:
         self._source = source
         self._number = start.block if start else 0
-        self._blocks = source.blocks(self._number)
+        self._blocks = prefetch(source.blocks(self._number))
         self._block = self._next_block()
         self._row = start.row if start else 0
         if start and self.place().sha256 != start.sha256:

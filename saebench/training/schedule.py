@@ -1,4 +1,4 @@
-"""The learning rate over a run."""
+"""What changes over a run: the learning rate and the price of sparsity."""
 
 
 def rate(step: int, steps: int, warmup: float, decay: float) -> float:
@@ -9,3 +9,8 @@ def rate(step: int, steps: int, warmup: float, decay: float) -> float:
     rising = (step + 1) / (warmup * steps) if warmup else 1.0
     falling = (steps - step) / (decay * steps) if decay else 1.0
     return min(1.0, rising, falling)
+
+
+def sparsity(step: int, steps: int, warmup: float) -> float:
+    """Share of the sparsity penalty at `step` of `steps`: linear over the share `warmup`, then whole."""
+    return min(1.0, (step + 1) / (warmup * steps)) if warmup else 1.0

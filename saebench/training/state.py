@@ -2,6 +2,7 @@
 
 Decisions: one safetensors file per checkpoint, written whole or not at all; what is not a tensor is JSON in its one
 metadata key. No random state is kept because none is used: initial weights and the ring's orders come from the seed.
+The SAE in a state reads activations divided by `scale`, so that learning rates mean the same for every model.
 """
 
 import json
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from saebench.files import atomic_write
 from saebench.saes import SAE, SparseCodes
-from saebench.training.config import TrainConfig
+from saebench.training.config import TrainConfig, build_rule
 from saebench.training.ring import Ring
 
 KEEP = 2
@@ -31,6 +32,8 @@ class State:
     optimizer: torch.optim.Adam
     idle: Int[Tensor, " n_latents"]
     """Tokens since each latent fired last, or since the start."""
+    scale: float = 1.0
+    """Activations are divided by this before the SAE sees them."""
     step: int = 0
     seconds: float = 0.0
 
@@ -46,19 +49,21 @@ class State:
 
 def new_state(config: TrainConfig, d_model: int) -> State:
     """A run before its first step; the SAE is not yet fitted to data."""
-    sae = SAE.create(d_model, config.sae.n_latents, config.build_rule(), config.seed)
+    rule = build_rule(config.sae.rule)
+    sae = SAE.create(d_model, config.sae.n_latents, rule, config.seed, config.sae.normalise).to(config.device)
     sae.kernel = config.build_kernel()
-    optimizer = torch.optim.Adam(sae.parameters(), lr=config.lr or 0.0, eps=6.25e-10, fused=True)
-    return State(sae, optimizer, torch.zeros(sae.n_latents, dtype=torch.int64))
+    trained = [parameter for parameter in sae.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.Adam(trained, lr=config.sae.lr or 0.0, betas=rule.betas, eps=6.25e-10, fused=True)
+    return State(sae, optimizer, torch.zeros(sae.n_latents, dtype=torch.int64, device=config.device))
 
 
 def save_checkpoint(folder: Path, state: State, ring: Ring) -> None:
     """Write the checkpoint of this step, then remove all but the latest two. Raises UserError for a full disk."""
     folder.mkdir(exist_ok=True)
-    tensors = {f"sae.{name}": p.detach() for name, p in state.sae.named_parameters()} | {"idle": state.idle}
+    tensors = {f"sae.{name}": tensor for name, tensor in state.sae.state_dict().items()} | {"idle": state.idle}
     for name, parameter in state.sae.named_parameters():
         tensors |= {f"adam.{name}.{key}": value for key, value in state.optimizer.state[parameter].items()}
-    rest = {"step": state.step, "seconds": state.seconds, "ring": ring.state()}
+    rest = {"step": state.step, "seconds": state.seconds, "scale": state.scale, "ring": ring.state()}
     with atomic_write(folder / f"step-{state.step:09d}.safetensors") as file:
         file.write(save(tensors, {"saebench": json.dumps(rest)}))
     for old in checkpoints(folder)[:-KEEP]:
@@ -77,18 +82,18 @@ def load_latest(folder: Path, state: State) -> dict[str, Any] | None:
     """
     for path in reversed(checkpoints(folder)):
         try:
-            with safe_open(path, framework="pt") as file:
+            with safe_open(path, framework="pt", device=str(state.idle.device)) as file:
                 rest = json.loads(file.metadata()["saebench"])
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 — not a mapping
         except (SafetensorError, OSError, ValueError):
             continue
-        with torch.no_grad():
-            for name, parameter in state.sae.named_parameters():
-                parameter.copy_(tensors[f"sae.{name}"])
-                prefix = f"adam.{name}."
-                state.optimizer.state[parameter] = {
-                    key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)
-                }
+        prefix = "sae."
+        state.sae.load_state_dict({key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)})
+        for name, parameter in state.sae.named_parameters():
+            prefix = f"adam.{name}."
+            if moments := {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}:
+                state.optimizer.state[parameter] = moments
         state.idle, state.step, state.seconds = tensors["idle"], rest["step"], rest["seconds"]
+        state.scale = rest["scale"]
         return rest["ring"]
     return None

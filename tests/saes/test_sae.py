@@ -116,7 +116,7 @@ def test_weights_of_another_dtype(dtype):
     sae, x = small()
     same = copy.deepcopy(sae).to(dtype)
     rounded = copy.deepcopy(same).float()
-    assert torch.equal(same.encode(x).latents, rounded.encode(x).latents)
+    torch.testing.assert_close(same.encode(x).to_dense().float(), rounded.encode(x).to_dense(), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(same(x), rounded(x), rtol=2e-2, atol=2e-2)
     loss = same.loss(x)
     loss.total.backward()
@@ -159,13 +159,13 @@ def test_initialise_matches_output_norm_to_input_norm():
 def test_projected_gradient_keeps_unit_rows_to_first_order():
     sae, x = small()
     sae.loss(x).total.backward()
-    sae.project_decoder_gradient()
+    sae.project_gradient()
     along = (sae.W_dec.grad * sae.W_dec).sum(1)
     assert along.abs().max() < 1e-6
     with torch.no_grad():
         sae.W_dec.mul_(3.0)
         sae.W_dec[0] = 0
-    sae.normalise_decoder()
+    sae.constrain()
     torch.testing.assert_close(sae.W_dec[1:].norm(dim=1), torch.ones(39))
     assert not sae.W_dec[0].any()
 
@@ -191,7 +191,7 @@ def test_what_makes_no_sense_is_refused():
 def test_rules_are_plain_data():
     rule = TopK(7, k_aux=9, aux_weight=0.5, dead_after=100)
     assert rule_from_data(rule_to_data(rule)) == rule
-    assert set(RULES) == {"topk"}
+    assert all(rule_from_data(rule_to_data(kind())) == kind() for kind in RULES.values())
     with pytest.raises(ValueError, match="unknown rule 'relu6'; there are topk"):
         rule_from_data({"name": "relu6"})
     with pytest.raises(ValueError, match="kk"):

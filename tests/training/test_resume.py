@@ -35,7 +35,7 @@ def test_uninterrupted_run(whole):
     metrics = rows(whole)
     assert [row["step"] for row in metrics] == list(range(5, 301, 5))
     assert set(metrics[0]) | set(TIMES) == {
-        "step", "tokens", "seconds", "loss", "l0", "fvu", "dead", "lr", "tokens_per_second",
+        "step", "tokens", "seconds", "loss", "l0", "fvu", "dead", "lr", "tokens_per_second", "parts",
     }  # fmt: skip
     assert any(row["dead"] > 0 for row in metrics)  # or the counters and AuxK would not have been tested
     assert any(row["loss"] > row["fvu"] for row in metrics)

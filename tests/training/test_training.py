@@ -69,7 +69,7 @@ def test_dead_latents_come_back(tmp_path):
         rule = {"k": 3, "aux_weight": aux_weight, "dead_after": 2000, "k_aux": 16}
         rows: list[dict] = []
         train(
-            config(sae={"n_latents": 256, "rule": rule}, tokens=150_000, lr=0.03, decay=0.0),
+            config(sae={"n_latents": 256, "rule": rule, "lr": 0.03}, tokens=150_000, decay=0.0),
             Dictionary(n=250, active=3),
             out,
             rows.append,
@@ -116,10 +116,13 @@ def test_global_random_state_does_not_matter(tmp_path):
 def test_config_yaml_is_resolved_and_says_where_from(tmp_path):
     train(config(), Dictionary(), tmp_path, provenance={"harvest": "demo", "sha256": "12ab"})
     stored = yaml.safe_load((tmp_path / "config.yaml").read_text())
-    assert stored["sae"]["rule"] == {"name": "topk", "k": 3, "k_aux": 16, "aux_weight": 1 / 32, "dead_after": 400}
+    assert stored["sae"]["rule"] == {
+        "name": "topk", "k": 3, "k_aux": 16, "aux_weight": 1 / 32, "dead_after": 400,
+        "multi_k": None, "multi_weight": 1 / 8,
+    }  # fmt: skip
     assert stored["kernel"] == "cpu"
     assert stored["product"] in ("float32", "bfloat16")
-    assert stored["lr"] == pytest.approx(1e-3 * 16)
+    assert stored["sae"]["lr"] == pytest.approx(1e-3 * 16)
     assert stored["provenance"]["harvest"] == "demo"
     assert stored["provenance"]["torch"] == torch.__version__
     assert SAE.load(tmp_path).rule.dead_after == 400
@@ -128,7 +131,7 @@ def test_config_yaml_is_resolved_and_says_where_from(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"lr": 0.5}, r"began with lr = 0.0\d+, now it is 0.5"),
+        ({"sae": {"n_latents": 64, "rule": {"k": 3}, "lr": 0.5}}, r"began with sae.lr = 0.0\d+, now it is 0.5"),
         ({"batch": 100}, "began with batch = 250, now it is 100"),
         ({"sae": {"n_latents": 65, "rule": {"k": 3}}}, "began with sae.n_latents = 64, now it is 65"),
         ({"sae": {"n_latents": 64, "rule": {"k": 3, "k_aux": 9}}}, "began with sae.rule.k_aux = 16, now it is 9"),
@@ -193,7 +196,7 @@ def test_nan_stops_the_run_and_names_the_last_checkpoint(tmp_path):
 
 def test_a_loss_that_explodes_stops_the_run(tmp_path):
     with pytest.raises(UserError, match=r"training stopped after step \d+: .*(lower lr|NaN or Inf)"):
-        train(config(lr=1e38, tokens=100_000), Dictionary(), tmp_path)
+        train(config(sae={"n_latents": 64, "rule": {"k": 3}, "lr": 1e38}, tokens=100_000), Dictionary(), tmp_path)
 
 
 def test_two_processes_in_one_folder(tmp_path):
@@ -255,10 +258,10 @@ def test_full_disk_while_writing_a_checkpoint(tmp_path):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"sae": {"rule": {"kk": 3}}}, "unknown key 'sae.rule.kk'"),
-        ({"sae": {"rule": {"name": "relu"}}}, "sae.rule.name"),
+        ({"sae": {"rule": {"kk": 3}}}, "unknown key 'sae.rule.topk.kk'"),
+        ({"sae": {"rule": {"name": "softmax"}}}, "unknown rule; there are topk, batchtopk"),
         ({"sae": {"n_latents": 16, "rule": {"k": 16}}}, "k = 16 must be smaller than n_latents = 16"),
-        ({"lr": float("nan")}, "lr"),
+        ({"sae": {"lr": float("nan")}}, "lr"),
         ({"batch": 0}, "batch"),
         ({"log_every": 7, "checkpoint_every": 20}, "multiple of log_every = 7"),
     ],

@@ -1,0 +1,46 @@
+"""Serving a rule that selects over a batch: a threshold estimated in training stands for the batch.
+
+Decisions: an exponential average over steps of the smallest selected value; NaN until the first step, and serving
+without it is an error, never a guess.
+"""
+
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from saebench.kernels import Above, SparseCodes
+
+if TYPE_CHECKING:
+    from saebench.saes.sae import SAE
+
+RATE = 0.01
+
+
+def average(old: Tensor, new: Tensor) -> Tensor:
+    """Exponential average; the new value itself where there is no old one (NaN)."""
+    return torch.where(old.isnan(), new, old.lerp(new.to(old.dtype), RATE))
+
+
+@torch.no_grad()
+def track(threshold: Float[Tensor, ""], codes: SparseCodes) -> None:
+    """Move a threshold towards the smallest value of a batch's codes, in place; empty codes change nothing."""
+    if len(codes.values):
+        threshold.copy_(average(threshold, codes.values.min()))
+
+
+def above(sae: "SAE", x: Float[Tensor, "tokens d_in"], threshold: Float[Tensor, "..."]) -> SparseCodes:
+    """The latents above a threshold that is at least zero. Raises ValueError for one that was never estimated."""
+    if bool(threshold.isnan().any()):
+        raise ValueError(
+            f"this {sae.rule.name} SAE has no inference threshold yet: train it, or call sae.train() to select over "
+            "the batch as in training"
+        )
+    return sae.select(x, Above(threshold.clamp_min(0).expand(sae.n_latents)))
+
+
+def expected_cut(threshold: Float[Tensor, ""]) -> float | None:
+    """The threshold as a hint for the selection of the next batch; None before the first."""
+    value = threshold.item()
+    return value if value == value else None
