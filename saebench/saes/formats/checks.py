@@ -36,7 +36,7 @@ def expect(
 def whole(config: Mapping[str, Any], key: str) -> int:
     """A whole number of at least 1. Raises ValueError."""
     value = required(config, key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not float(value).is_integer() or value < 1:
         raise ValueError(f"config: {key} must be a whole number of at least 1, is {value!r}")
     return int(value)
 

@@ -1,8 +1,8 @@
 """dictionary_learning (Marks, Karvonen & Mueller): a state dict `ae.pt` beside `config.json`, one class per variant.
 
-Decisions: what a class does in `load_dictionary` is what is read. So AutoEncoder gets unit decoder rows, and
-JumpReluAutoEncoder, which reads x without b_dec, has that folded into its bias. `ae.pt` is a pickle: it is read with
-`weights_only`, or not at all.
+Decisions: what a class does in `load_dictionary` is what is read. So AutoEncoder gets unit decoder rows (ReLU SAEs
+without them are written as AutoEncoderNew), and classes that read x as it is have b_dec folded into their bias. `ae.pt`
+is a pickle: it is read with `weights_only`, or not at all.
 """
 
 from itertools import accumulate, pairwise
@@ -75,8 +75,8 @@ def from_dictionary_learning(config: Config, tensors: Tensors) -> tuple[SAE, lis
         ours["log_threshold"] = fold.log_threshold(ours.pop("threshold"))
     if kind in UNCENTRED:
         ours = fold.centre(ours)
-    if kind == "AutoEncoder":
-        ours = _unit_rows_as_they_do(ours)
+    if kind == "AutoEncoder" and not fold.has_unit_rows(ours):
+        ours = fold.unit_rows(ours)
     return SAE(**ours, rule=_rule(kind, trainer, about, n_latents), normalise="none"), notes
 
 
@@ -85,7 +85,9 @@ def to_dictionary_learning(sae: SAE) -> tuple[Config, Tensors]:
     only_plain(sae, "dictionary_learning")
     kind, ours = _class(sae), weights(sae)
     if kind == "JumpReluAutoEncoder":
-        ours = fold.centre(ours | {"threshold": _thresholds(sae)}, sign=-1)
+        ours["threshold"] = _thresholds(sae)
+    if kind in UNCENTRED:
+        ours = fold.centre(ours, sign=-1)
     if kind == "GatedAutoEncoder":
         ours |= {name: sae.tensor(name).detach() for name in ("r_mag", "b_gate")}
     transposed = "W_dec" if NAMES[kind]["W_enc"] == "encoder.weight" else "W_enc"
@@ -133,8 +135,10 @@ def _class(sae: SAE) -> str:
             return "BatchTopKSAE"
         case Gated():
             return "GatedAutoEncoder"
-        case ReLU():
+        case ReLU() if fold.has_unit_rows(weights(sae)):
             return "AutoEncoder"
+        case ReLU():
+            return "AutoEncoderNew"
     return "JumpReluAutoEncoder"
 
 
@@ -142,9 +146,3 @@ def _thresholds(sae: SAE) -> torch.Tensor:
     thresholds = serving(sae).thresholds
     assert thresholds is not None
     return thresholds
-
-
-def _unit_rows_as_they_do(ours: Tensors) -> Tensors:
-    """Rows within a rounding error of unit norm stay as they are."""
-    norms = fold.row_norms(ours)
-    return ours if torch.allclose(norms, torch.ones_like(norms)) else fold.unit_rows(ours)

@@ -42,6 +42,12 @@ def row_norms(tensors: Tensors) -> Float[Tensor, " n_latents"]:
     return torch.linalg.vector_norm(wide(tensors["W_dec"]), dim=1).clamp_min(1e-8)
 
 
+def has_unit_rows(tensors: Tensors) -> bool:
+    """Whether the decoder's rows have unit norm but for rounding."""
+    norms = row_norms(tensors)
+    return torch.allclose(norms, torch.ones_like(norms))
+
+
 def scale_input(tensors: Tensors, factor: float) -> Tensors:
     """An SAE of factor · x as an SAE of x with the same codes."""
     return tensors | {

@@ -6,6 +6,8 @@ firing are dropped: they count steps of a batch size that the file does not tell
 
 from typing import Any
 
+import torch
+
 from saebench.saes.formats.checks import Config, Tensors, expect, one_of, section, whole
 from saebench.saes.relu import ReLU
 from saebench.saes.sae import SAE
@@ -26,8 +28,10 @@ def from_openai(config: Config, tensors: Tensors) -> tuple[SAE, list[str]]:
     """Their SAE as ours, with notes. Raises ValueError for what does not fit together or has no counterpart."""
     activation = one_of(config, "activation", ("ReLU", "TopK"), "ReLU")
     tensors = {name: tensor for name, tensor in tensors.items() if name not in STATISTICS}
-    encoder = tensors.get("encoder.weight")
-    n_latents, d_in = encoder.shape if encoder is not None and encoder.ndim == 2 else (0, 0)
+    encoder = tensors.get(NAMES["W_enc"], torch.zeros(0, 0))
+    if encoder.ndim != 2:
+        raise ValueError(f"encoder.weight has shape {tuple(encoder.shape)}, it must be [n_latents, d_in]")
+    n_latents, d_in = encoder.shape
     shapes = {"W_enc": (n_latents, d_in), "b_enc": (n_latents,), "W_dec": (d_in, n_latents), "b_dec": (d_in,)}
     expect(tensors, {NAMES[name]: shape for name, shape in shapes.items()}, "encoder.weight")
     ours = {name: tensors[theirs] for name, theirs in NAMES.items()}
