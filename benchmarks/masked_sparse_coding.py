@@ -5,7 +5,7 @@ The setting of Chidambaram et al. 2023's curve over the noise level (see `saeben
 coordinates visible. Measured is the mean cosine distance of the true atoms to their nearest learned one, up to sign.
 
 Each run is a line of results/masked_sparse_coding.jsonl, written when it ends: stopped and called again, the command
-goes on. At the end it writes the table results/masked_sparse_coding.md beside it. About 25 s a run on one core.
+goes on. The table is results/masked_sparse_coding.md beside it. About 25 s a run on one core.
 """
 
 import argparse
@@ -110,8 +110,8 @@ def main() -> None:
         rows.append(row | {"seconds": round(time.perf_counter() - begun, 1)} | machine())
         with path.open("a") as file:
             file.write(json.dumps(rows[-1]) + "\n")
+        (options.out / "masked_sparse_coding.md").write_text(table(rows))
         print(rows[-1], flush=True)
-    (options.out / "masked_sparse_coding.md").write_text(table(rows))
 
 
 if __name__ == "__main__":
