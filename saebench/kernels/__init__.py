@@ -1,8 +1,11 @@
 """Sparse-code primitives behind one interface: `encode`, `decode`, and their gradients.
 
 Decisions: inputs are checked and brought to one dtype here, once; the backends then assume them right. Half-precision
-weights are computed with in float32. Nothing here imports more than torch and jaxtyping.
+weights are computed with in float32. Nothing here imports more than torch and jaxtyping; triton comes in with its
+kernels, when they first run.
 """
+
+from types import ModuleType
 
 import torch
 from jaxtyping import Float, Int
@@ -57,6 +60,8 @@ def encode(
     weights = W_enc.to(dtype), b_enc.to(dtype)
     if kernel.backend == "cpu":
         return cpu.encode(x, *weights, selection, centre, among, kernel)
+    if kernel.backend == "triton" and dtype == torch.float32:
+        return _triton().encode(x, *weights, selection, centre, among, kernel.product == "bfloat16")
     return reference.encode(x, *weights, selection, centre, among)
 
 
@@ -80,7 +85,20 @@ def decode(
     weights = W_dec.to(dtype), b_dec.to(dtype)
     if kernel.backend == "cpu":
         return cpu.decode(codes, *weights, kernel).to(W_dec.dtype)
+    if kernel.backend == "triton" and dtype == torch.float32:
+        return _triton().decode(codes, *weights).to(W_dec.dtype)
     return reference.decode(codes, *weights).to(W_dec.dtype)
+
+
+def _triton() -> ModuleType:
+    """The Triton kernels. Raises ValueError where triton is not installed."""
+    try:
+        from saebench.kernels import triton
+    except ModuleNotFoundError as missing:
+        if missing.name != "triton":
+            raise
+        raise ValueError("the triton kernels need the package triton, which CUDA builds of torch bring") from None
+    return triton
 
 
 def _compute_dtype(weights: Tensor) -> torch.dtype:
