@@ -5,6 +5,7 @@ Decisions:
 - Decoding and both weight gradients are weighted sums of rows: over tokens, and over the entries sorted by latent. That
   sort is made once per codes and shared by encoder and decoder.
 - The gradient of the values is a sampled product: only ⟨gradient of token t, W_dec of latent i⟩ for active (t, i).
+- What a step holds between forward and backward is counted: x − centre is not kept.
 - The gradient of `centre` is −W_encᵀ · (gradient of b_enc): no [tokens, d_in] gradient for it.
 - The same inputs and number of threads give the same bits.
 """
@@ -35,12 +36,11 @@ def encode(
     """The selected entries of W_enc (x − centre) + b_enc, the selection restricted to the latents `among`."""
     native = kernel.native and W_enc.dtype == torch.float32
     with torch.no_grad():
-        centred = x - centre
         select = cpu_native.select if native else cpu_torch.select
         bfloat16 = kernel.product == "bfloat16" and W_enc.dtype == torch.float32
-        codes = select(centred, W_enc, b_enc, selection, among, bfloat16)
+        codes = select(x, W_enc, b_enc, selection, centre, among, bfloat16)
     if torch.is_grad_enabled() and any(t.requires_grad for t in (x, W_enc, b_enc, centre)):
-        return codes.with_values(_Encode.apply(x, W_enc, b_enc, centre, centred, codes, native))
+        return codes.with_values(_Encode.apply(x, W_enc, b_enc, centre, codes, native))
     return codes
 
 
@@ -52,11 +52,15 @@ def decode(
 
 
 def _weights_gradient(
-    codes: SparseCodes, weights: Float[Tensor, " nnz"], table: Float[Tensor, "tokens d_in"], native: bool
+    codes: SparseCodes,
+    weights: Float[Tensor, " nnz"],
+    table: Float[Tensor, "tokens d_in"],
+    native: bool,
+    minus: Float[Tensor, " d_in"] | None = None,
 ) -> Float[Tensor, "n_latents d_in"]:
-    """Σ over each latent's entries of weight · the token's row of the table."""
+    """Σ over each latent's entries of weight · (the token's row of the table − minus)."""
     view = codes.pattern.by_latent
-    return bags(view.tokens, view.offsets, weights, table, order=view.order, native=native)
+    return bags(view.tokens, view.offsets, weights, table, order=view.order, minus=minus, native=native)
 
 
 class _Encode(torch.autograd.Function):
@@ -65,28 +69,27 @@ class _Encode(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        x: Tensor,  # noqa: ARG004 — the gradients need no value of it, of b_enc or of centre
+        x: Tensor,
         W_enc: Tensor,
-        b_enc: Tensor,  # noqa: ARG004
-        centre: Tensor,  # noqa: ARG004
-        centred: Tensor,
+        b_enc: Tensor,  # noqa: ARG004 — its gradient needs no value
+        centre: Tensor,
         codes: SparseCodes,
         native: bool,
     ) -> Tensor:
-        ctx.save_for_backward(centred, W_enc)
+        ctx.save_for_backward(x, W_enc, centre)
         ctx.codes, ctx.native = codes, native
         return codes.values.clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        (centred, W_enc), codes = ctx.saved_tensors, ctx.codes
+        (x, W_enc, centre), codes = ctx.saved_tensors, ctx.codes
         needs_x, needs_W, needs_b, needs_centre = ctx.needs_input_grad[:4]
         dx = bags(codes.latents, codes.offsets, grad, W_enc, native=ctx.native) if needs_x else None
-        dW = _weights_gradient(codes, grad, centred, ctx.native) if needs_W else None
+        dW = _weights_gradient(codes, grad, x, ctx.native, minus=centre) if needs_W else None
         db = grad.new_zeros(codes.n_latents).index_add_(0, codes.latents, grad) if needs_b or needs_centre else None
         dcentre = -(db @ W_enc) if needs_centre and db is not None else None
-        return dx, dW, db if needs_b else None, dcentre, None, None, None
+        return dx, dW, db if needs_b else None, dcentre, None, None
 
 
 class _Decode(torch.autograd.Function):

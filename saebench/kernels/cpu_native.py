@@ -26,17 +26,21 @@ EXPECTED = 0.9
 KEPT = 2
 """How many times its share a block of rows keeps for the batch rule."""
 
+Side = tuple[Tensor, Tensor | None, int]
+"""A table, which of its rows are meant (None: all), and how many."""
+
 
 def select(
     x: Float[Tensor, "tokens d_in"],
     W: Float[Tensor, "n_latents d_in"],
     b: Float[Tensor, " n_latents"],
     selection: Selection,
+    centre: Float[Tensor, " d_in"],
     among: Int[Tensor, " some"] | None,
     bfloat16: bool,
 ) -> SparseCodes:
-    """The selected entries of x·Wᵀ + b. Raises ValueError where one is not a number."""
-    x, W, b = x.contiguous(), W.detach().contiguous(), b.detach().contiguous()
+    """The selected entries of (x − centre)·Wᵀ + b. Raises ValueError where one is not a number."""
+    x, W, b, centre = (tensor.detach().contiguous() for tensor in (x, W, b, centre))
     among = None if among is None else among.to(torch.int64).contiguous()
     budgets = thresholds = None
     keep, shared, floor, wanted = -1, True, 0.0, -1
@@ -52,20 +56,22 @@ def select(
         case Above(of):
             thresholds = of.detach().to(torch.float32).contiguous()
     turned = budgets is not None
-    latents = (W, among, W.shape[0] if among is None else len(among))
-    tokens = (x, None, len(x))
+    latents: Side = (W, among, W.shape[0] if among is None else len(among))
+    tokens: Side = (x, None, len(x))
     left, right = (latents, tokens) if turned else (tokens, latents)
     lib = library()
+    biases = (pointer(b), None) if turned else (None, pointer(b))
     search = lib.search_new(
         pointer(left[0]), pointer(left[1]), left[2], pointer(right[0]), pointer(right[1]), right[2], x.shape[1],
-        pointer(b) if turned else None, None if turned else pointer(b), pointer(thresholds), pointer(budgets), keep,
-        shared, floor, bfloat16, torch.get_num_threads(),
+        pointer(centre), turned, *biases, pointer(thresholds), pointer(budgets), keep, shared, floor, bfloat16,
+        torch.get_num_threads(),
     )  # fmt: skip
     if not search:
         raise MemoryError("encode: no memory left for the selection")
     try:
         if bfloat16 and (has_amx() or not lib.has_half()):
-            _products(search, left[0], left[1], right[0], right[1])
+            tokens = (x - centre, None, len(x))
+            _products(search, *((latents, tokens) if turned else (tokens, latents)))
         else:
             lib.search_run(search)
         found = lib.search_finish(search, wanted)
@@ -81,26 +87,21 @@ def select(
     return SparseCodes(values, chosen, offsets, W.shape[0])
 
 
-def _products(
-    search: int,
-    a: Float[Tensor, "rows d_in"],
-    a_at: Int[Tensor, " some"] | None,
-    b: Float[Tensor, "columns d_in"],
-    b_at: Int[Tensor, " some"] | None,
-) -> None:
-    """Hand all products a·bᵀ to the search, made by torch in bfloat16, block by block."""
-    rows, columns = len(a) if a_at is None else len(a_at), len(b) if b_at is None else len(b_at)
+def _products(search: int, a: Side, b: Side) -> None:
+    """Hand all products of the two sides' rows to the search, made by torch in bfloat16, block by block."""
+    rows, columns = a[2], b[2]
     block = torch.empty(min(BLOCK[0], rows), min(BLOCK[1], columns), dtype=torch.bfloat16)
     for column in range(0, columns, BLOCK[1]):
-        right = _rows(b, b_at, column, BLOCK[1]).t()
+        right = _rows(b, column, BLOCK[1]).t()
         for row in range(0, rows, BLOCK[0]):
-            left = _rows(a, a_at, row, BLOCK[0])
+            left = _rows(a, row, BLOCK[0])
             out = block[: len(left), : right.shape[1]]
             torch.mm(left, right, out=out)
             library().scan(search, out.data_ptr(), True, block.stride(0), row, len(left), column, right.shape[1])
 
 
-def _rows(table: Float[Tensor, "rows d_in"], at: Int[Tensor, " some"] | None, start: int, count: int) -> Tensor:
-    """Some consecutive rows (of those listed in `at`) in bfloat16."""
+def _rows(side: Side, start: int, count: int) -> Tensor:
+    """Some consecutive rows of a side in bfloat16."""
+    table, at, _ = side
     part = slice(start, start + count)
     return (table[part] if at is None else table[at[part]]).bfloat16()

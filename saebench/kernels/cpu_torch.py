@@ -31,11 +31,13 @@ def select(
     W: Float[Tensor, "n_latents d_in"],
     b: Float[Tensor, " n_latents"],
     selection: Selection,
+    centre: Float[Tensor, " d_in"],
     among: Int[Tensor, " some"] | None,
     bfloat16: bool,
 ) -> SparseCodes:
-    """The selected entries of x·Wᵀ + b. Raises ValueError where one is not a number."""
+    """The selected entries of (x − centre)·Wᵀ + b. Raises ValueError where one is not a number."""
     n_latents = W.shape[0]
+    x = x - centre
     if among is not None:
         W, b = W[among], b[among]
     match selection:

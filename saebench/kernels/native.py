@@ -31,12 +31,15 @@ TIMEOUT = 120
 SIGNATURES = {
     "has_half": (c_int, []),
     "sampled_dot": (None, [c_void_p] * 4 + [c_int64] * 2 + [c_void_p, c_int]),
-    "gather_sum": (None, [c_void_p] * 6 + [c_int64] * 2 + [c_void_p, c_int]),
+    "gather_sum": (None, [c_void_p] * 7 + [c_int64] * 2 + [c_void_p, c_int]),
     "project_rows": (None, [c_void_p] * 2 + [c_int64] * 2 + [c_int]),
     "unit_rows": (None, [c_void_p] + [c_int64] * 2 + [c_int]),
     "search_new": (
         c_void_p,
-        [c_void_p, c_void_p, c_int64] * 2 + [c_int64] + [c_void_p] * 4 + [c_int64, c_int, c_float, c_int, c_int],
+        [c_void_p, c_void_p, c_int64] * 2
+        + [c_int64, c_void_p, c_int]
+        + [c_void_p] * 4
+        + [c_int64, c_int, c_float, c_int, c_int],
     ),
     "search_run": (None, [c_void_p]),
     "scan": (None, [c_void_p, c_void_p, c_int] + [c_int64] * 5),

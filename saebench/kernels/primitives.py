@@ -50,16 +50,18 @@ def bags(
     table: Float[Tensor, "rows d"],
     *,
     order: Int[Tensor, " nnz"] | None = None,
+    minus: Float[Tensor, " d"] | None = None,
     start: Float[Tensor, " d"] | None = None,
     native: bool = False,
 ) -> Float[Tensor, "bags d"]:
-    """`start` + weighted sums of the table's rows, one per bag of entries; entry e has the weight weights[order[e]]."""
+    """`start` + weighted sums of the table's rows − minus, one per bag; entry e has the weight weights[order[e]]."""
     n, width = len(offsets) - 1, table.shape[1]
     if native and table.dtype == torch.float32:
         table, weights, rows, offsets = table.contiguous(), weights.contiguous(), rows.int(), offsets.long()
+        minus, start = (None if t is None else t.contiguous() for t in (minus, start))
         out = torch.empty(n, width)
         library().gather_sum(
-            *map(pointer, (table, offsets, rows, weights, order, start)),
+            *map(pointer, (table, offsets, rows, weights, order, minus, start)),
             n,
             width,
             pointer(out),
@@ -71,6 +73,7 @@ def bags(
     else:
         offsets, rows = _one_width(offsets, rows)
         weights = weights if order is None else weights[order]
+        table = table if minus is None else table - minus
         out = embedding_bag(rows, table, offsets, mode="sum", per_sample_weights=weights, include_last_offset=True)
     return out if start is None else out.add_(start)
 

@@ -88,9 +88,10 @@ static inline void advise_huge(void *memory, i64 bytes) {
 #endif
 }
 
-// out[bag] = start + Σ over the bag's entries e of weights[order[e]] · table[rows[e]]; start, order may be null
+// out[bag] = start + Σ over the bag's entries e of weights[order[e]] · (table[rows[e]] − minus); start, order, minus may
+// be null
 void gather_sum(const float *table, const i64 *offsets, const int32_t *rows, const float *weights, const i64 *order,
-                const float *start, i64 bags, i64 width, float *out, int threads) {
+                const float *minus, const float *start, i64 bags, i64 width, float *out, int threads) {
     advise_huge(out, bags * width * 4);
     const i64 end = offsets[bags];
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 64)
@@ -105,19 +106,27 @@ void gather_sum(const float *table, const i64 *offsets, const int32_t *rows, con
                 if (at == 0 && e + 3 < end) prefetch_row(table + rows[e + 3] * width, width);
                 const float weight = weights[order ? order[e] : e];
                 const float *row = table + rows[e] * width + at;
+                if (minus)
 #pragma GCC unroll 16
-                for (int s = 0; s < STRIP; s++) acc[s] += weight * load(row + s * LANES);
+                    for (int s = 0; s < STRIP; s++) acc[s] += weight * (load(row + s * LANES) - load(minus + at + s * LANES));
+                else
+#pragma GCC unroll 16
+                    for (int s = 0; s < STRIP; s++) acc[s] += weight * load(row + s * LANES);
             }
             for (int s = 0; s < STRIP; s++) store(to + at + s * LANES, acc[s]);
         }
         for (; at + LANES <= width; at += LANES) {
             vec acc = start ? load(start + at) : (vec){0};
-            for (i64 e = first; e < last; e++) acc += weights[order ? order[e] : e] * load(table + rows[e] * width + at);
+            const vec less = minus ? load(minus + at) : (vec){0};
+            for (i64 e = first; e < last; e++)
+                acc += weights[order ? order[e] : e] * (load(table + rows[e] * width + at) - less);
             store(to + at, acc);
         }
         for (; at < width; at++) {
             float acc = start ? start[at] : 0;
-            for (i64 e = first; e < last; e++) acc += weights[order ? order[e] : e] * table[rows[e] * width + at];
+            const float less = minus ? minus[at] : 0;
+            for (i64 e = first; e < last; e++)
+                acc += weights[order ? order[e] : e] * (table[rows[e] * width + at] - less);
             to[at] = acc;
         }
     }
@@ -161,6 +170,7 @@ typedef struct {
     int32_t *col;   // column, among the searched ones
     int32_t *row;   // row, where rows share the pool
     i64 group;
+    uint32_t *own;  // its memory where it has grown out of the search's
 } pool;
 
 typedef struct {
@@ -173,6 +183,10 @@ typedef struct {
     float rounding;               // relative rounding of the products handed in by `scan`
     i64 n_pools;
     pool *pools;
+    uint32_t *memory;             // of all pools
+    i64 words;
+    float *centred;               // a or b, less their centre
+    i64 centred_words;
     float *col_norm, *col_shift, *col_slack;  // per searched column, padded to NR
     float *row_slope, *row_shift;  // per searched row
     int failed;                   // 1: a value is not a number; 2: out of memory
@@ -236,15 +250,31 @@ static int32_t kth_largest(const int32_t *keys, i64 n, i64 k) {
     return (int32_t)low;
 }
 
-static int make_room(pool *p, i64 room, int with_rows) {
-    float *bound = realloc(p->bound, (size_t)room * 4);
-    if (bound) p->bound = bound;
-    int32_t *col = realloc(p->col, (size_t)room * 4);
-    if (col) p->col = col;
-    int32_t *row = with_rows ? realloc(p->row, (size_t)room * 4) : NULL;
-    if (row) p->row = row;
-    if (!bound || !col || (with_rows && !row)) return 0;
+// Words of memory straight from the system, given back when freed: the C library would keep it.
+static uint32_t *pages(i64 words) {
+    void *made = mmap(NULL, (size_t)(words + 1) * 4, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return made == MAP_FAILED ? NULL : made;
+}
+
+static void free_pages(uint32_t *memory, i64 words) {
+    if (memory) munmap(memory, (size_t)(words + 1) * 4);
+}
+
+static void place(pool *p, uint32_t *memory, i64 room, int with_rows) {
+    p->bound = (float *)memory, p->col = (int32_t *)memory + room, p->row = with_rows ? (int32_t *)memory + 2 * room : NULL;
     p->room = room;
+}
+
+static int grow(pool *p, i64 room) {
+    const pool old = *p;
+    uint32_t *memory = malloc((size_t)room * 12);
+    if (!memory) return 0;
+    place(p, memory, room, old.row != NULL);
+    memcpy(p->bound, old.bound, (size_t)old.n * 4);
+    memcpy(p->col, old.col, (size_t)old.n * 4);
+    if (old.row) memcpy(p->row, old.row, (size_t)old.n * 4);
+    free(old.own);
+    p->own = memory;
     return 1;
 }
 
@@ -311,7 +341,7 @@ static void settle(search *s, pool *p, int32_t *keys) {
 static int reserve(search *s, pool *p, i64 more) {
     if (p->n + more <= p->room) return 1;
     if (p->grows) {
-        if (make_room(p, p->room + p->room / 2 + more, s->together > 1)) return 1;
+        if (grow(p, p->room + p->room / 2 + more)) return 1;
         fail(s, 2);
         return 0;
     }
@@ -467,8 +497,8 @@ static void multiply(search *s, const i64 *chosen, i64 n_chosen) {
     int32_t *list = malloc((size_t)(n_rows + 1) * 4);
     i64 *a_list = malloc((size_t)(n_rows + 1) * 8);
     const i64 strips_at_once = SUPER / MR;
-    uint32_t *packed_a = malloc((size_t)(min64(strips_at_once, (n_rows + MR - 1) / MR) * MR * words + 64) * 4);
-    uint32_t *packed_b = malloc((size_t)(panel * words + 64) * 4);
+    const i64 words_a = min64(strips_at_once, (n_rows + MR - 1) / MR) * MR * words + 64, words_b = panel * words + 64;
+    uint32_t *packed_a = pages(words_a), *packed_b = pages(words_b);
     if (!list || !a_list || !packed_a || !packed_b) {
         fail(s, 2);
         goto out;
@@ -506,7 +536,7 @@ static void multiply(search *s, const i64 *chosen, i64 n_chosen) {
         }
     }
 out:
-    free(list), free(a_list), free(packed_a), free(packed_b);
+    free(list), free(a_list), free_pages(packed_a, words_a), free_pages(packed_b, words_b);
 }
 
 // Products made elsewhere: a block of `n` rows from `first` on (a multiple of MR) and of `wide` columns from `col` on,
@@ -534,20 +564,35 @@ void scan(search *s, const void *block, int half, i64 stride, i64 first, i64 n, 
 void search_free(search *s) {
     if (!s) return;
     if (s->pools)
-        for (i64 i = 0; i < s->n_pools; i++) free(s->pools[i].bound), free(s->pools[i].col), free(s->pools[i].row);
+        for (i64 i = 0; i < s->n_pools; i++) free(s->pools[i].own);
+    free_pages(s->memory, s->words), free_pages((uint32_t *)s->centred, s->centred_words);
     free(s->pools), free(s->col_norm), free(s->col_shift), free(s->col_slack), free(s->row_slope), free(s->row_shift);
     free(s);
 }
 
 // A search of the rows of b (columns) for every row of a. Null where memory ran out.
+//   minus   taken from each row of a (of b where `turned`), which are all searched
 //   keep    entries wanted per pool (one number per row of a where keep_map, else the same for all); < 0: all above 0
 //   shared  rows share pools, MR of them each; the numbers in keep are then per row
 //   floor   entries certainly below it are not wanted
 search *search_new(const float *a, const i64 *a_map, i64 rows, const float *b, const i64 *b_map, i64 cols, i64 depth,
-                   const float *row_bias, const float *col_bias, const float *col_threshold, const i64 *keep_each, i64 keep,
-                   int shared, float floor_, int half, int threads) {
+                   const float *minus, int turned, const float *row_bias, const float *col_bias,
+                   const float *col_threshold, const i64 *keep_each, i64 keep, int shared, float floor_, int half,
+                   int threads) {
     search *s = calloc(1, sizeof *s);
     if (!s) return NULL;
+    const i64 n = turned ? cols : rows;
+    s->centred_words = n * depth;
+    s->centred = (float *)pages(s->centred_words);
+    if (!s->centred) {
+        search_free(s);
+        return NULL;
+    }
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (i64 i = 0; i < n; i++)
+        for (i64 d = 0; d < depth; d++) s->centred[i * depth + d] = (turned ? b : a)[i * depth + d] - minus[d];
+    if (turned) b = s->centred;
+    else a = s->centred;
     s->a = a, s->a_map = a_map, s->rows = rows, s->b = b, s->b_map = b_map, s->cols = cols, s->depth = depth;
     s->row_bias = row_bias, s->col_bias = col_bias, s->col_threshold = col_threshold;
     s->together = shared ? MR : 1, s->half = half, s->threads = threads;
@@ -561,7 +606,6 @@ search *search_new(const float *a, const i64 *a_map, i64 rows, const float *b, c
         return NULL;
     }
     float worst = 0;
-    int failed = 0;
 #pragma omp parallel for num_threads(threads) schedule(static) reduction(max : worst)
     for (i64 c = 0; c < cols; c++) {
         const i64 j = b_row(s, c);
@@ -576,7 +620,7 @@ search *search_new(const float *a, const i64 *a_map, i64 rows, const float *b, c
         if (!(s->col_slack[c] < INFINITY)) s->col_slack[c] = 0;
     }
     if (worst > 0.00391f) worst = 0.00391f;
-#pragma omp parallel for num_threads(threads) schedule(static) reduction(| : failed)
+#pragma omp parallel for num_threads(threads) schedule(static)
     for (i64 r = 0; r < rows; r++) {
         const i64 i = a_row(s, r);
         float norm, lost;
@@ -592,10 +636,21 @@ search *search_new(const float *a, const i64 *a_map, i64 rows, const float *b, c
         p->grows = keep < 0 && !keep_each;
         p->keep = p->grows ? 0 : min64(keep_each ? keep_each[i] : keep * height, height * cols);
         if (p->keep < 1 && !p->grows) p->keep = 0, p->cut = INFINITY;
-        const i64 room = p->grows ? 256 : min64(2 * p->keep + p->keep / 2 + 64, height * cols + 2 * LANES);
-        if (!make_room(p, room, s->together > 1)) failed = 2;
+        p->room = p->grows ? 256 : min64(2 * p->keep + p->keep / 2 + 64, height * cols + 2 * LANES);
     }
-    if (failed) fail(s, failed);
+    const int wide = shared ? 3 : 2;
+    for (i64 i = 0; i < s->n_pools; i++) s->words += wide * s->pools[i].room;
+    s->memory = pages(s->words);
+    if (!s->memory) {
+        search_free(s);
+        return NULL;
+    }
+    uint32_t *memory = s->memory;
+    for (i64 i = 0; i < s->n_pools; i++) {
+        pool *p = s->pools + i;
+        place(p, memory, p->room, shared);
+        memory += wide * p->room;
+    }
     return s;
 }
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -81,6 +81,15 @@ def selection_of(kind: str, shape: dict) -> Selection:
     return Above(torch.randn(n_latents, generator=g) * 0.5 + 0.5)
 
 
+def clear_cut(t: dict[str, Tensor], selection: Selection) -> bool:
+    """Whether no pre-activation lies so near its threshold that rounding decides."""
+    if not isinstance(selection, Above):
+        return True
+    with torch.no_grad():
+        pre = (t["x"] - t["b_dec"]).double() @ t["W_enc"].T.double() + t["b_enc"]
+        return not ((pre - selection.thresholds).abs() < 3e-6).any()
+
+
 def run(
     kernel: Kernel, t: dict[str, Tensor], selection: Selection | int, among: Tensor | None = None
 ) -> tuple[Tensor, ...]:
@@ -102,21 +111,23 @@ def assert_close(got: tuple[Tensor, ...], want: tuple[Tensor, ...], tolerance: f
 
 @pytest.mark.parametrize("kernel", EXACT.values(), ids=EXACT)
 @pytest.mark.parametrize("kind", SELECTIONS)
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(shapes)
 def test_cpu_equals_reference(kernel, kind, shape):
     t, selection = tensors(shape), selection_of(kind, shape)
+    assume(clear_cut(t, selection))
     assert_close(run(kernel, t, selection), run(REFERENCE, t, selection), 1e-5)
 
 
 @pytest.mark.parametrize("kernel", EXACT.values(), ids=EXACT)
 @pytest.mark.parametrize("kind", SELECTIONS)
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=8)
 @given(shapes, st.data())
 def test_cpu_equals_reference_among_some_latents(kernel, kind, shape, data):
     some = data.draw(st.lists(st.integers(0, shape["n_latents"] - 1), unique=True))
     among = torch.tensor(sorted(some), dtype=torch.int64)
     t, selection = tensors(shape), selection_of(kind, shape)
+    assume(clear_cut(t, selection))
     want = run(REFERENCE, t, selection, among)
     assert_close(run(kernel, t, selection, among), want, 1e-5)
     outside = [i for i in range(shape["n_latents"]) if i not in some]
