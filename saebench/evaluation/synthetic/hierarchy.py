@@ -79,7 +79,7 @@ def gate(
     for (above, below_above), (start, stop) in forest.generations():
         children = fires[:, start:stop].view(len(fires), -1, forest.branching)
         children &= fires[:, above:below_above, None]
-        crowded = (children.sum(2) > 1) & excluding[above:below_above]
+        crowded = (children.sum(2, dtype=torch.int32) > 1) & excluding[above:below_above]
         at = crowded.nonzero(as_tuple=True)
         lots = torch.rand(len(at[0]), forest.branching, generator=generator)
         winner = lots.masked_fill_(~children[at], -1).argmax(1)
