@@ -3,8 +3,9 @@
 W_dec = (W C + Λ) · e^m: the rows of W are convex weights over the candidate points C (centroids of the data), the rows
 of Λ are at most δ long. So each latent is a mixture of real activations, up to a small deviation.
 
-Decisions: there are as many candidates as latents, because W begins as the identity. W_dec is derived: it is written
-after each step, so that a finished SAE decodes like any other.
+Decisions: there are as many candidates as latents, because W begins as the identity. The constraints are projections
+after each step: a ReLU in the forward pass would pass no gradient to the weights that begin at zero. W_dec is derived:
+it is written after each step, so that a finished SAE decodes like any other.
 """
 
 from dataclasses import dataclass
@@ -62,16 +63,15 @@ class Archetypal(TopK):
         sae.W_enc.copy_(sae.W_dec / sae.W_dec.norm(dim=1, keepdim=True).clamp_min(1e-30))
 
     def dictionary(self, sae: "SAE") -> Float[Tensor, "n_latents d_in"]:
-        """(W C + Λ) · e^m with W's rows made convex and Λ's at most δ long."""
-        mixture = sae.tensor("mixture").relu()
-        mixture = mixture / mixture.sum(1, keepdim=True).clamp_min(1e-12)
-        deviation = sae.tensor("deviation")
-        length = torch.linalg.vector_norm(deviation, dim=1, keepdim=True)
-        deviation = deviation * (self.delta / length.clamp_min(1e-12)).clamp_max(1)
-        return (mixture @ sae.tensor("points") + deviation) * sae.tensor("log_scale").exp()
+        """(W C + Λ) · e^m."""
+        return (sae.tensor("mixture") @ sae.tensor("points") + sae.tensor("deviation")) * sae.tensor("log_scale").exp()
 
     def constrain(self, sae: "SAE") -> None:
-        """Write W_dec."""
+        """Project W's rows to convex weights and Λ's to length δ, then write W_dec."""
+        mixture, deviation = sae.tensor("mixture"), sae.tensor("deviation")
+        mixture.relu_().div_(mixture.sum(1, keepdim=True).clamp_min(1e-12))
+        length = torch.linalg.vector_norm(deviation, dim=1, keepdim=True)
+        deviation.mul_((self.delta / length.clamp_min(1e-12)).clamp_max(1))
         sae.W_dec.copy_(self.dictionary(sae))
 
 

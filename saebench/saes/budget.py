@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from saebench.kernels import PerToken, SparseCodes, decode
-from saebench.saes.losses import fvu, variance
+from saebench.kernels import PerToken, SparseCodes
+from saebench.saes.losses import fvu
 from saebench.saes.rule import Rule, Training, setting
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Budget(Rule):
     ) -> dict[str, Float[Tensor, ""]]:
         """AuxK (Gao et al. 2024, section A.2) as a part of the loss; nothing where no latent is dead."""
         dead = training.dead
-        if dead is None or not self.aux_weight or not bool(dead.any()):
+        if dead is None or not self.aux_weight or not sae.ranks.any(dead):
             return {}
         codes = among(sae, x, dead, self.k_aux)
         return {"auxk": self.aux_weight * residual_fvu(sae, x, reconstruction, codes, W_dec)}
@@ -71,9 +71,8 @@ def residual_fvu(
     The bias b_dec is in x̂ already and is not added again.
     """
     residual = (x - reconstruction).detach()
-    spread = variance(residual)
-    W_dec = sae.W_dec if W_dec is None else W_dec
-    prediction = decode(codes, W_dec, torch.zeros_like(sae.b_dec), kernel=sae.kernel).to(x.dtype)
+    spread = sae.ranks.variance(residual)
+    prediction = sae.decode(codes, W_dec, torch.zeros_like(sae.b_dec)).to(x.dtype)
     return fvu(prediction, residual, spread) * (spread > 0)
 
 

@@ -17,7 +17,7 @@ from saebench.saes import zipf
 from saebench.saes.budget import per_latent_minimum
 from saebench.saes.mutual_choice import MutualChoice
 from saebench.saes.rule import setting
-from saebench.saes.threshold import above, average
+from saebench.saes.threshold import LATENT_RATE, above, average
 
 if TYPE_CHECKING:
     from saebench.saes.sae import SAE
@@ -63,5 +63,5 @@ class FeatureChoice(MutualChoice):
         else:
             zipf.track(sae.tensor("density"), codes)
             own, now = sae.tensor("thresholds"), per_latent_minimum(codes)
-            own.copy_(torch.where(now.isfinite(), average(own, now), own))
+            own.copy_(torch.where(now.isfinite(), average(own, now, LATENT_RATE), own))
         sae.tensor("tokens_seen").add_(len(codes))

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from saebench.kernels import SparseCodes
 from saebench.saes.jumprelu import JumpReLU, _Jump
-from saebench.saes.losses import Loss, fvu
+from saebench.saes.losses import Loss, fvu, or_one
 from saebench.saes.rule import Training, setting
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class JumpReLUTanh(JumpReLU):
         codes = pre.with_values(_Jump.apply(pre.values, log_threshold, width))
         reconstruction = sae.decode(codes).to(x.dtype)
         error = fvu(reconstruction, x, training.variance)
-        unit = (training.variance / sae.d_in).sqrt()
+        unit = or_one(training.variance / sae.d_in).sqrt()
         tokens = max(len(x), 1)
         count = (self.tanh_scale * codes.values / unit).tanh().sum() / tokens
         price = count if self.target_l0 is None else (count / self.target_l0 - 1).square()

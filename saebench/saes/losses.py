@@ -10,6 +10,7 @@ from functools import cached_property
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import mse_loss
 
 from saebench.kernels import SparseCodes
 
@@ -39,7 +40,7 @@ class Loss:
 
 def variance(x: Float[Tensor, "tokens d_in"]) -> Float[Tensor, ""]:
     """Mean squared distance from the batch mean, per token; 0 for no tokens."""
-    return (x - x.mean(0)).square().sum() / len(x) if len(x) else x.new_zeros(())
+    return x.var(0, correction=0).sum() if len(x) else x.new_zeros(())
 
 
 def fvu(
@@ -49,12 +50,14 @@ def fvu(
 
     Without variance (one token, or none) the numerator itself.
     """
-    error = (prediction - x).square().sum() / max(len(x), 1)
-    return error / torch.where(variance > 0, variance, torch.ones_like(variance))
+    return mse_loss(prediction, x, reduction="sum") / max(len(x), 1) / or_one(variance)
 
 
 def l1(codes: SparseCodes, variance: Float[Tensor, ""]) -> Float[Tensor, ""]:
     """Mean over tokens of Σ values, in units of the root of the variance. Decoder rows have unit norm."""
-    return (
-        codes.values.sum() / max(len(codes), 1) / torch.where(variance > 0, variance, torch.ones_like(variance)).sqrt()
-    )
+    return codes.values.sum() / max(len(codes), 1) / or_one(variance).sqrt()
+
+
+def or_one(divisor: Float[Tensor, ""]) -> Float[Tensor, ""]:
+    """A divisor, or 1 where it is zero."""
+    return torch.where(divisor > 0, divisor, torch.ones_like(divisor))

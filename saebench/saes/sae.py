@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from saebench import kernels
 from saebench.kernels import Kernel, Selection, SparseCodes
 from saebench.saes import files, layer_norm
-from saebench.saes.losses import Loss, variance
+from saebench.saes.losses import Loss
+from saebench.saes.ranks import ALONE, Ranks
 from saebench.saes.rule import Rule, Training
 from saebench.saes.rules import rule_from_data, rule_to_data
 
@@ -35,6 +36,8 @@ class SAE(nn.Module):
 
     kernel: Kernel | None
     """Implementation to use; None: the best for the weights' device."""
+    ranks: Ranks
+    """The processes that train this SAE together; by itself in one."""
 
     def __init__(
         self,
@@ -63,6 +66,7 @@ class SAE(nn.Module):
         self.rule = rule
         self.normalise = normalise
         self.kernel = None
+        self.ranks = ALONE
         self.W_enc, self.b_enc = nn.Parameter(W_enc), nn.Parameter(b_enc)
         self.W_dec, self.b_dec = nn.Parameter(W_dec, requires_grad=not rule.derived_decoder), nn.Parameter(b_dec)
         self._own = self._register(rule, own)
@@ -127,13 +131,18 @@ class SAE(nn.Module):
         return self.rule.encode(self, self._tokens(x))
 
     def decode(
-        self, codes: SparseCodes, W_dec: Float[Tensor, "n_latents d_in"] | None = None
+        self,
+        codes: SparseCodes,
+        W_dec: Float[Tensor, "n_latents d_in"] | None = None,
+        b_dec: Float[Tensor, " d_in"] | None = None,
     ) -> Float[Tensor, "tokens d_in"]:
         """The reconstruction of codes, in the weights' dtype (of layer-normed tokens, where the SAE reads those).
 
-        Rules whose decoder is derived pass it as W_dec.
+        Rules that decode by something else than the weights pass it.
         """
-        return kernels.decode(codes, self.W_dec if W_dec is None else W_dec, self.b_dec, kernel=self.kernel)
+        W_dec = self.W_dec if W_dec is None else W_dec
+        bias = self.ranks.counted_once(self.b_dec if b_dec is None else b_dec)
+        return self.ranks.added(kernels.decode(codes, W_dec, bias, kernel=self.kernel))
 
     def reconstruct(self, x: Float[Tensor, "... d_in"]) -> tuple[SparseCodes, Float[Tensor, "... d_in"]]:
         """The codes of x, and its reconstruction in its shape and dtype."""
@@ -161,7 +170,7 @@ class SAE(nn.Module):
         """
         x = self._tokens(x).to(torch.promote_types(self.W_dec.dtype, torch.float32))
         if variance is None:
-            variance = _variance(x.detach())
+            variance = self.ranks.variance(x.detach())
         return self.rule.loss(self, x, Training(variance, dead, sparsity))
 
     def select(
@@ -173,7 +182,11 @@ class SAE(nn.Module):
     ) -> SparseCodes:
         """Pre-activations W_enc (x − b_dec) + b_enc under a selection: what rules build on. `bias` replaces b_enc."""
         bias = self.b_enc if bias is None else bias
-        return kernels.encode(x, self.W_enc, bias, selection, centre=self.b_dec, among=among, kernel=self.kernel)
+
+        def propose(selection: Selection) -> SparseCodes:
+            return kernels.encode(x, self.W_enc, bias, selection, centre=self.b_dec, among=among, kernel=self.kernel)
+
+        return self.ranks.select(selection, len(x), propose)
 
     def _tokens(self, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "tokens d_in"]:
         if x.ndim == 0 or x.shape[-1] != self.d_in:
@@ -190,16 +203,14 @@ class SAE(nn.Module):
     def constrain(self) -> None:
         """After a step: give every decoder row unit norm (a row of zeros stays) where the rule keeps it."""
         if self.rule.unit_decoder:
-            norm = torch.linalg.vector_norm(self.W_dec, dim=1, keepdim=True)
-            self.W_dec.div_(torch.where(norm > 0, norm, torch.ones_like(norm)))
+            kernels.unit_rows_(self.W_dec, self.kernel)
         self.rule.constrain(self)
 
     @torch.no_grad()
     def project_gradient(self) -> None:
         """Before a step: remove from W_dec's gradient what would only change the norm of a row kept at 1."""
         if self.rule.unit_decoder and self.W_dec.grad is not None:
-            along = torch.einsum("md,md->m", self.W_dec.grad, self.W_dec)
-            self.W_dec.grad.addcmul_(self.W_dec, along[:, None], value=-1)
+            kernels.project_rows_(self.W_dec.grad, self.W_dec, self.kernel)
 
     @torch.no_grad()
     def rescale(self, factor: float) -> None:
@@ -247,6 +258,3 @@ class SAE(nn.Module):
                 f"sae.safetensors holds {sae.d_in} and {sae.n_latents}; they belong to different SAEs"
             )
         return sae.to(device).eval()
-
-
-_variance = variance

@@ -1,7 +1,8 @@
 """Serving a rule that selects over a batch: a threshold estimated in training stands for the batch.
 
-Decisions: an exponential average over steps of the smallest selected value; NaN until the first step, and serving
-without it is an error, never a guess.
+Decisions: an exponential average over steps of the smallest selected value. Over a batch that value hardly varies, so
+the average is short and follows the weights; one latent's varies, so it is longer. NaN until the first step, and
+serving without a threshold is an error, never a guess.
 """
 
 from typing import TYPE_CHECKING
@@ -15,19 +16,20 @@ from saebench.kernels import Above, SparseCodes
 if TYPE_CHECKING:
     from saebench.saes.sae import SAE
 
-RATE = 0.01
+BATCH_RATE = 0.05
+LATENT_RATE = 0.01
 
 
-def average(old: Tensor, new: Tensor) -> Tensor:
+def average(old: Tensor, new: Tensor, rate: float) -> Tensor:
     """Exponential average; the new value itself where there is no old one (NaN)."""
-    return torch.where(old.isnan(), new, old.lerp(new.to(old.dtype), RATE))
+    return torch.where(old.isnan(), new, old.lerp(new.to(old.dtype), rate))
 
 
 @torch.no_grad()
 def track(threshold: Float[Tensor, ""], codes: SparseCodes) -> None:
     """Move a threshold towards the smallest value of a batch's codes, in place; empty codes change nothing."""
     if len(codes.values):
-        threshold.copy_(average(threshold, codes.values.min()))
+        threshold.copy_(average(threshold, codes.values.min(), BATCH_RATE))
 
 
 def above(sae: "SAE", x: Float[Tensor, "tokens d_in"], threshold: Float[Tensor, "..."]) -> SparseCodes:

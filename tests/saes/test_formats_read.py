@@ -43,6 +43,15 @@ def test_the_maths_of_the_format(tmp_path, name):
     torch.testing.assert_close(output, checkpoint.decode(want, X), rtol=1e-5, atol=1e-5)
 
 
+def test_small_activations_under_a_layer_norm(tmp_path):
+    """Where the 1e-5 beside the deviation matters, and only on the way in."""
+    checkpoint, small = ALL["openai"](), X / 1000
+    sae = formats.load(checkpoint.write(tmp_path))
+    with torch.no_grad():
+        want = checkpoint.decode(checkpoint.codes(small), small)
+        torch.testing.assert_close(sae(small), want, rtol=1e-5, atol=1e-8)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
 @pytest.mark.parametrize("name", ["of_version_5", "jumprelu", "sparsify", "dictionary", "openai"])
 def test_weights_keep_their_type(tmp_path, name, dtype):

@@ -118,6 +118,16 @@ def test_nothing_is_replaced_unasked(tmp_path, format):
     assert torch.equal(formats.load(tmp_path).W_enc, ours(TopK(5), seed=1).W_enc)
 
 
+@pytest.mark.parametrize("format", WRITTEN)
+def test_one_checkpoint_in_a_folder(tmp_path, format):
+    formats.save(ours(TopK(5)), tmp_path, format)
+    for other in WRITTEN:
+        if other != format:
+            with pytest.raises(ValueError, match=f"already holds a checkpoint of {format}; choose another folder"):
+                formats.save(ours(TopK(5)), tmp_path, other, replace=True)
+    assert formats.detect(tmp_path) == format
+
+
 def test_a_failed_write_leaves_no_file_by_halves(tmp_path, monkeypatch):
     formats.save(ours(TopK(5)), tmp_path, "saelens")
     before = (tmp_path / "sae_weights.safetensors").read_bytes()

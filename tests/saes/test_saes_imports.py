@@ -27,12 +27,14 @@ for name in ("pydantic", "yaml", "scipy", "transformers", "transformer_lens", "d
 USE = """
 import tempfile, torch
 from saebench.kernels import SparseCodes
-from saebench.saes import SAE, TopK
+from saebench.saes import SAE, TopK, formats
 sae = SAE.create(8, 32, TopK(4))
 sae.loss(torch.randn(16, 8)).total.backward()
 with tempfile.TemporaryDirectory() as folder:
     sae.save(folder)
     SAE.load(folder)
+    formats.save(sae, folder + "/other", "saelens")
+    formats.load(folder + "/other")
 print("fine")
 """
 

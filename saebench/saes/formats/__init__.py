@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from saebench.saes.formats import source
-from saebench.saes.formats.registry import FORMATS, detect
+from saebench.saes.formats.registry import FORMATS, detect, held
 from saebench.saes.sae import SAE
 
 __all__ = ["FORMATS", "Checkpoint", "detect", "load", "read", "save"]
@@ -50,12 +50,14 @@ def load(path: Path | str, format: str | None = None) -> SAE:
 def save(sae: SAE, path: Path | str, format: str, replace: bool = False) -> None:
     """Write an SAE as a folder of a format.
 
-    Raises ValueError for what the format cannot express, and where another file is in the way unless `replace`d;
-    OSError.
+    Raises ValueError for what the format cannot express, where another file is in the way unless `replace`d, and where
+    the folder holds a checkpoint of another format; OSError.
     """
     known = FORMATS[_known(format)]
     if known.contents is None:
         raise ValueError(f"saebench reads {known.library} checkpoints but writes none; write it as saelens")
+    if others := [name for name in held(Path(path)) if name != format]:
+        raise ValueError(f"{path} already holds a checkpoint of {', '.join(others)}; choose another folder")
     source.place(Path(path), known.contents(sae), replace)
 
 

@@ -109,17 +109,18 @@ def detect(path: Path | str) -> str:
         return "openai" if "pre_bias" in source.read_pickle(path) else "dictionary_learning"
     if not path.is_dir():
         raise ValueError(f"{path}: no such file or folder")
-    found = _held(path)
+    found = held(path)
     if len(found) > 1:
         raise ValueError(f"{path}: holds several checkpoints, {', '.join(found)}; say which (--from)")
     if found:
         return found[0]
-    within = sorted(folder.name for folder in path.iterdir() if folder.is_dir() and _held(folder))
+    within = sorted(folder.name for folder in path.iterdir() if folder.is_dir() and held(folder))
     where = f"; there are checkpoints in its folders {', '.join(within)}" if within else ""
     raise ValueError(f"{path}: holds no checkpoint that saebench knows ({', '.join(FORMATS)}){where}")
 
 
-def _held(folder: Path) -> list[str]:
+def held(folder: Path) -> list[str]:
+    """The formats whose files are all in a folder."""
     return [
         name
         for name, known in FORMATS.items()
