@@ -14,6 +14,7 @@ from torch import Tensor
 from saebench.kernels import cpu, reference
 from saebench.kernels.backend import Kernel, choose
 from saebench.kernels.codes import SparseCodes
+from saebench.kernels.error import squared_error
 from saebench.kernels.rows import project_rows_, unit_rows_
 from saebench.kernels.selection import Above, PerBatch, PerLatent, PerToken, Selection
 
@@ -29,6 +30,7 @@ __all__ = [
     "decode",
     "encode",
     "project_rows_",
+    "squared_error",
     "unit_rows_",
 ]
 

@@ -25,6 +25,7 @@ from saebench.kernels import (
     encode,
     native,
     project_rows_,
+    squared_error,
     unit_rows_,
 )
 from saebench.kernels.topk import topk
@@ -421,3 +422,13 @@ def test_rows_in_one_pass_equal_torch(n, width, seed):
         assert torch.allclose(norms, (rows.norm(dim=1) > 0).float(), atol=1e-6)
         assert ((slope * own).sum(1).abs() <= 1e-5 * width).all()
     assert all(torch.allclose(a, b, rtol=1e-5, atol=1e-5) for a, b in zip(by[True], by[False], strict=True))
+
+
+@pytest.mark.parametrize("rows", [0, 1, 255, 600])
+def test_squared_error_against_torch(rows):
+    g = torch.Generator().manual_seed(rows)
+    prediction = torch.randn(rows, 3, generator=g, dtype=torch.float64, requires_grad=True)
+    target = torch.randn(rows, 3, generator=g, dtype=torch.float64)
+    got, want = squared_error(prediction, target), (prediction - target).square().sum()
+    assert torch.allclose(got, want)
+    assert torch.allclose(*(torch.autograd.grad(3 * error, prediction)[0] for error in (got, want)))
