@@ -25,7 +25,7 @@ def expressible(name: str, format: str, normalise: str) -> bool:
 
 @pytest.mark.parametrize("format", WRITTEN)
 @pytest.mark.parametrize("name", OURS)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     normalise=st.sampled_from(["none", "layer_norm"]),
     dtype=st.sampled_from([torch.float32, torch.bfloat16, torch.float16, torch.float64]),
