@@ -31,6 +31,7 @@ class Archetypal(TopK):
     name: ClassVar[str] = "archetypal"
     unit_decoder: ClassVar[bool] = False
     derived_decoder: ClassVar[bool] = True
+    common: ClassVar[tuple[str, ...]] = ("points",)
 
     delta: float = setting(1.0, "δ: how far a dictionary row may leave the data's convex hull, in mean norms", ge=0)
     start: Literal["identity", "random"] = setting(

@@ -48,4 +48,4 @@ class BatchTopK(Budget):
 
     def update(self, sae: "SAE", codes: SparseCodes) -> None:
         """Track the batch's cut."""
-        track(sae.tensor("threshold"), codes)
+        track(sae.tensor("threshold"), codes, sae.ranks)

@@ -52,7 +52,8 @@ class FeatureChoice(MutualChoice):
         if not self.chooses(sae):
             return super().encode(sae, x)
         if sae.training:
-            return sae.select(x, PerLatent(zipf.budgets(sae.tensor("density"), self.k, len(x), self.exponent)))
+            tokens, density = sae.ranks.count(len(x)), sae.ranks.whole(sae.tensor("density"))
+            return sae.select(x, PerLatent(sae.ranks.own(zipf.budgets(density, self.k, tokens, self.exponent))))
         own = sae.tensor("thresholds")
         return above(sae, x, own.nan_to_num(nan=torch.inf))
 
@@ -61,7 +62,7 @@ class FeatureChoice(MutualChoice):
         if not self.chooses(sae):
             super().update(sae, codes)
         else:
-            zipf.track(sae.tensor("density"), codes)
-            own, now = sae.tensor("thresholds"), per_latent_minimum(codes)
+            zipf.track(sae.tensor("density"), codes, sae.ranks)
+            own, now = sae.tensor("thresholds"), sae.ranks.tokens.min(per_latent_minimum(codes))
             own.copy_(torch.where(now.isfinite(), average(own, now, LATENT_RATE), own))
-        sae.tensor("tokens_seen").add_(len(codes))
+        sae.tensor("tokens_seen").add_(sae.ranks.count(len(codes)))

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from saebench.kernels import Above, SparseCodes, decode
+from saebench.kernels import Above, SparseCodes
 from saebench.saes.firing import cuts_at_rate
 from saebench.saes.losses import Loss, fvu, l1
 from saebench.saes.rule import Rule, Training, setting
@@ -64,11 +64,11 @@ class Gated(Rule):
         gates, magnitudes = self.gates(sae, x)
         codes = magnitudes.positive()
         reconstruction = sae.decode(codes).to(x.dtype)
-        by_gates = decode(gates, sae.W_dec.detach(), sae.b_dec.detach(), kernel=sae.kernel).to(x.dtype)
+        by_gates = sae.decode(gates, sae.W_dec.detach(), sae.b_dec.detach()).to(x.dtype)
         error = fvu(reconstruction, x, training.variance)
         parts = {
             "fvu": error,
-            "l1": self.l1_weight * training.sparsity * l1(gates, training.variance),
+            "l1": self.l1_weight * training.sparsity * sae.ranks.mean(l1(gates, training.variance), len(x)),
             "gate_fvu": fvu(by_gates, x, training.variance),
         }
         return Loss(parts, error.detach(), codes.detach(), reconstruction)

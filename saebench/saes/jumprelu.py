@@ -73,7 +73,7 @@ class JumpReLU(Rule):
         codes = pre.with_values(_Jump.apply(pre.values, log_threshold, width))
         reconstruction = sae.decode(codes).to(x.dtype)
         error = fvu(reconstruction, x, training.variance)
-        l0 = _Step.apply(pre.values, log_threshold, width).sum() / max(len(x), 1)
+        l0 = sae.ranks.mean(_Step.apply(pre.values, log_threshold, width).sum() / max(len(x), 1), len(x))
         price = l0 if self.target_l0 is None else (l0 / self.target_l0 - 1).square()
         parts = {"fvu": error, "l0": self.l0_weight * training.sparsity * price}
         return Loss(parts, error.detach(), codes.positive().detach(), reconstruction)

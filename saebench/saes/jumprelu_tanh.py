@@ -43,7 +43,7 @@ class JumpReLUTanh(JumpReLU):
         error = fvu(reconstruction, x, training.variance)
         unit = or_one(training.variance / sae.d_in).sqrt()
         tokens = max(len(x), 1)
-        count = (self.tanh_scale * codes.values / unit).tanh().sum() / tokens
+        count = sae.ranks.mean((self.tanh_scale * codes.values / unit).tanh().sum() / tokens, len(x))
         price = count if self.target_l0 is None else (count / self.target_l0 - 1).square()
         parts = {
             "fvu": error,
@@ -66,4 +66,4 @@ class JumpReLUTanh(JumpReLU):
         everywhere = sae.tensor("log_threshold").exp().sum() * (len(x) / tokens)
         everywhere = everywhere - (sae.W_enc.to(dtype) @ mean).sum() - sae.b_enc.to(dtype).sum() * (len(x) / tokens)
         beyond = (pre.values - log_threshold.exp()).clamp_min(0).sum() / tokens
-        return everywhere + beyond
+        return sae.ranks.mean(everywhere + beyond, len(x))

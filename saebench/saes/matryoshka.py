@@ -14,7 +14,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from saebench.kernels import decode
 from saebench.kernels.codes import SparseCodes, from_entries
 from saebench.saes.batchtopk import BatchTopK
 from saebench.saes.losses import Loss, fvu
@@ -52,9 +51,12 @@ class Matryoshka(BatchTopK):
 
     def reconstructions(self, sae: "SAE", codes: SparseCodes) -> Float[Tensor, "tokens prefixes d_in"]:
         """What each prefix of the latents reconstructs."""
-        sizes = [max(1, round(share * sae.n_latents)) for share in self.prefixes]
+        n_latents = sae.n_latents * sae.ranks.latents.size
+        sizes = [max(1, round(share * n_latents)) for share in self.prefixes]
         n = len(sizes)
-        group = torch.bucketize(codes.latents, torch.tensor(sizes, device=codes.latents.device), right=True)
+        numbers = sae.ranks.number(codes.latents)
+        group = torch.bucketize(numbers, torch.tensor(sizes, device=codes.latents.device), right=True)
         split = from_entries(codes.values, codes.tokens * n + group, codes.latents, (len(codes) * n, sae.n_latents))
-        rows = decode(split, sae.W_dec, torch.zeros_like(sae.b_dec), kernel=sae.kernel)
-        return rows.view(len(codes), n, sae.d_in).cumsum(1) + sae.b_dec
+        rows = sae.decode(split, b_dec=torch.zeros_like(sae.b_dec))
+        bias = sae.ranks.added(sae.ranks.counted_once(sae.b_dec))
+        return rows.view(len(codes), n, sae.d_in).cumsum(1) + bias

@@ -50,4 +50,4 @@ class MutualChoice(BatchTopK):
     def update(self, sae: "SAE", codes: SparseCodes) -> None:
         """Track the batch's cut and densities."""
         super().update(sae, codes)
-        zipf.track(sae.tensor("density"), codes)
+        zipf.track(sae.tensor("density"), codes, sae.ranks)

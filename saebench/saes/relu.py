@@ -38,5 +38,6 @@ class ReLU(Rule):
         codes = self.encode(sae, x)
         reconstruction = sae.decode(codes).to(x.dtype)
         error = fvu(reconstruction, x, training.variance)
-        parts = {"fvu": error, "l1": self.l1_weight * training.sparsity * l1(codes, training.variance)}
+        price = sae.ranks.mean(l1(codes, training.variance), len(x))
+        parts = {"fvu": error, "l1": self.l1_weight * training.sparsity * price}
         return Loss(parts, error.detach(), codes.detach(), reconstruction)

@@ -55,6 +55,8 @@ class Rule:
     """Adam's, as the rule's source has them."""
     derived_decoder: ClassVar[bool] = False
     """Whether W_dec is computed from the rule's own tensors instead of trained."""
+    common: ClassVar[tuple[str, ...]] = ()
+    """Own tensors, scalars aside, whose rows do not belong to one latent each."""
 
     dead_after: int = field(
         default=10_000_000,

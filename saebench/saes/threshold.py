@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from saebench.kernels import Above, SparseCodes
+from saebench.saes.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
     from saebench.saes.sae import SAE
@@ -26,10 +27,12 @@ def average(old: Tensor, new: Tensor, rate: float) -> Tensor:
 
 
 @torch.no_grad()
-def track(threshold: Float[Tensor, ""], codes: SparseCodes) -> None:
+def track(threshold: Float[Tensor, ""], codes: SparseCodes, ranks: Ranks = ALONE) -> None:
     """Move a threshold towards the smallest value of a batch's codes, in place; empty codes change nothing."""
-    if len(codes.values):
-        threshold.copy_(average(threshold, codes.values.min(), BATCH_RATE))
+    smallest = codes.values.min() if len(codes.values) else codes.values.new_tensor(torch.inf)
+    smallest = ranks.everyone.min(smallest)
+    if smallest.isfinite():
+        threshold.copy_(average(threshold, smallest, BATCH_RATE))
 
 
 def above(sae: "SAE", x: Float[Tensor, "tokens d_in"], threshold: Float[Tensor, "..."]) -> SparseCodes:

@@ -44,7 +44,7 @@ class TopK(Budget):
         """FVU, Multi-TopK's FVU and AuxK; one product serves both reconstructions."""
         W_dec = self.dictionary(sae)
         wide = sae.select(x, PerToken(self.multi_k or self.k))
-        codes = wide.top(self.k)
+        codes = sae.ranks.top(wide, self.k)
         reconstruction = sae.decode(codes, W_dec).to(x.dtype)
         error = fvu(reconstruction, x, training.variance)
         parts = {"fvu": error}

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from saebench.kernels import SparseCodes
 from saebench.saes.budget import among, firing_counts, residual_fvu
+from saebench.saes.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
     from saebench.saes.sae import SAE
@@ -68,10 +69,10 @@ def capped(shares: Float[Tensor, " n"], total: float, cap: float) -> Float[Tenso
 
 
 @torch.no_grad()
-def track(density: Float[Tensor, " n_latents"], codes: SparseCodes) -> None:
+def track(density: Float[Tensor, " n_latents"], codes: SparseCodes, ranks: Ranks = ALONE) -> None:
     """Move running densities towards a batch's, in place; before the first batch they are NaN."""
-    if len(codes):
-        now = firing_counts(codes) / len(codes)
+    if tokens := ranks.count(len(codes)):
+        now = ranks.tokens.sum(firing_counts(codes)) / tokens
         density.copy_(torch.where(density.isnan(), now, density.lerp(now.to(density.dtype), RATE)))
 
 
@@ -87,10 +88,10 @@ def aux_zipf(
     density = sae.tensor("density")
     if bool(density.isnan().any()):
         return x.new_zeros(())
-    target = targets(density, k, exponent)
+    target = sae.ranks.own(targets(sae.ranks.whole(density), k, exponent))
     shortfall = (1 - density / target).clamp(min=0)
     under = shortfall > 0
-    if not bool(under.any()):
+    if not sae.ranks.any(under):
         return x.new_zeros(())
     codes = among(sae, x, under, k_aux)
     weighted = codes.with_values(codes.values * shortfall[codes.latents.long()].to(codes.values.dtype))

@@ -1,0 +1,59 @@
+"""One direction in which work is split over processes, and the collectives along it; of size 1 it does nothing."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+class RankLostError(RuntimeError):
+    """A collective did not come back: another process failed, or was killed."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """`size` processes of which this is number `rank`. Collectives raise RankLostError where a process is gone."""
+
+    rank: int = 0
+    size: int = 1
+    group: dist.ProcessGroup | None = None
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The sum over the processes, equal on all; without gradient."""
+        return self._reduce(tensor, dist.ReduceOp.SUM)
+
+    def min(self, tensor: Tensor) -> Tensor:
+        """The smallest over the processes, entry by entry."""
+        return self._reduce(tensor, dist.ReduceOp.MIN)
+
+    def any(self, tensor: Tensor) -> bool:
+        """Whether anything is true on any process."""
+        if self.size == 1:
+            return bool(tensor.any())
+        return bool(self._reduce(tensor.any().int(), dist.ReduceOp.MAX))
+
+    def gather(self, tensor: Tensor) -> list[Tensor]:
+        """Every process's tensor (all of one shape), in the order of the ranks."""
+        if self.size == 1:
+            return [tensor]
+        mine = tensor.detach().contiguous()
+        found = [torch.empty_like(mine) for _ in range(self.size)]
+        try:
+            dist.all_gather(found, mine, group=self.group)
+        except RuntimeError as error:
+            raise RankLostError(str(error)) from None
+        return found
+
+    def _reduce(self, tensor: Tensor, op: dist.ReduceOp.RedOpType) -> Tensor:
+        if self.size == 1:
+            return tensor
+        total = tensor.detach().clone(memory_format=torch.contiguous_format)
+        try:
+            dist.all_reduce(total, op, group=self.group)
+        except RuntimeError as error:
+            raise RankLostError(str(error)) from None
+        return total
+
+
+UNDIVIDED = Axis()
