@@ -1,94 +1,159 @@
 """How near a training step is to its floor, the bare encoder product: `python benchmarks/sae_step.py [--out FILE]`.
 
-A step is forward, backward, projection of the decoder gradient, Adam and unit rows, on random activations. The product
-is one call of torch.addmm over the whole batch, in float32, and in bfloat16 for the record. They are timed alternately,
-so that other load on the machine falls on all of them alike; medians, with the load average beside them. On a machine
-that does other work too, set OMP_WAIT_POLICY=PASSIVE: else threads that spin at each barrier multiply the step's time.
+A step is the trainer's own: forward, loss, backward, projection of the decoder's gradient, clipping by the global norm,
+Adam, unit rows, estimates; on random activations, at an L0 of k for every rule. The product is one call of torch.addmm
+over the whole batch, in bfloat16 and in float32; step and products are timed alternately (see timing.py). First every
+rule at one size, then TopK along each axis from there. Time of all threads together (cpu_time) is less moved by other
+load than wall time is. Beside the times: by how much a step raises the memory of a fresh process above what stands
+between steps (parameters and optimiser state) and the gradients.
 """
 
 import argparse
-import datetime
 import json
-import os
-import platform
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from timing import alternate, machine, peak_extra_bytes, ratio
+from torch import Tensor
 
 from saebench.saes import initialise
 from saebench.training import TrainConfig
-from saebench.training.loop import step
-from saebench.training.state import new_state
+from saebench.training.state import State, new_state
+from saebench.training.step import step
 
-SHAPES = ({"d": 256, "m": 4096, "k": 32, "batch": 4096}, {"d": 512, "m": 16384, "k": 32, "batch": 2048})
+BASE = {"d": 512, "m": 16384, "k": 32, "batch": 2048}
+AXES = {"m": (4096, 8192, 32768, 65536, 131072), "k": (16, 64, 128, 256), "batch": (512, 1024, 4096, 8192)}
+PEERS_TASK = {"d": 256, "m": 4096, "k": 32, "batch": 4096}
+RULES = {
+    "topk": {},
+    "batchtopk": {},
+    "matryoshka": {},
+    "mutual_choice": {"aux_weight": 0},
+    "feature_choice": {"aux_weight": 0, "mutual_tokens": 0},
+    "jumprelu": {},
+    "gated": {},
+    "relu": {},
+}
+"""Settings of each rule beside its L0. The auxiliary loss of Mutual and Feature Choice is a second encoding."""
 
 
-def milliseconds(function: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    function()
-    return (time.perf_counter() - start) * 1e3
-
-
-def measure(d: int, m: int, k: int, batch: int, repetitions: int, kernel: str) -> dict:
+def new(shape: dict, rule: str, kernel: str, x: Tensor) -> State:
+    """A run of one rule, fitted to x."""
+    sparsity = {"initial_l0": shape["k"]} if rule in ("jumprelu", "gated", "relu") else {"k": shape["k"]}
+    settings = {"name": rule} | sparsity | RULES[rule]
     config = TrainConfig.model_validate(
-        {"sae": {"n_latents": m, "rule": {"k": k}}, "batch": batch, "kernel": kernel}
-    ).resolve(d)
-    state = new_state(config, d)
-    x = torch.randn(batch, d, generator=torch.Generator().manual_seed(0))
+        {"sae": {"n_latents": shape["m"], "rule": settings}, "batch": shape["batch"], "device": "cpu", "kernel": kernel}
+    )
+    state = new_state(config.resolve(shape["d"]), shape["d"])
     initialise(state.sae, x)
-    W, b = state.sae.W_enc.detach().clone(), state.sae.b_enc.detach().clone()
+    return state
+
+
+def batch_of(shape: dict) -> Tensor:
+    """The activations that every step is made on."""
+    return torch.randn(shape["batch"], shape["d"], generator=torch.Generator().manual_seed(0))
+
+
+def measure(
+    shape: dict, rules: tuple[str, ...], repetitions: int, seconds: float, kernel: str, float32: bool = True
+) -> list[dict]:
+    """A row for each rule at one size, all timed against the same products."""
+    x = batch_of(shape)
+    states = {rule: new(shape, rule, kernel, x) for rule in rules}
+    sae = states[rules[0]].sae
+    W, b = sae.W_enc.detach().clone(), sae.b_enc.detach().clone()
     half = x.bfloat16(), W.bfloat16(), b.bfloat16()
-    timed = {
-        "product_float32_ms": lambda: torch.addmm(b, x, W.T),
-        "product_bfloat16_ms": lambda: torch.addmm(half[2], half[0], half[1].T),
-        "step_ms": lambda: step(state, x, 1e-4),
-    }
-    times: dict[str, list[float]] = {name: [] for name in timed}
-    for repetition in range(repetitions + 2):
-        for name, function in timed.items():
-            spent = milliseconds(function)
-            if repetition >= 2:
-                times[name].append(spent)
-    medians = {name: round(statistics.median(values), 2) for name, values in times.items()}
-    ratios = [s / p for s, p in zip(times["step_ms"], times["product_float32_ms"], strict=True)]
-    return {
-        "d": d, "m": m, "k": k, "batch": batch, **medians,
-        "step_over_float32_product": round(statistics.median(ratios), 2),
-        "tokens_per_second": round(batch / medians["step_ms"] * 1e3),
-        "kernel": config.kernel, "product": config.product,
-    }  # fmt: skip
+    l0 = dict.fromkeys(rules, 0.0)
+
+    def one(rule: str) -> None:
+        l0[rule] = step(states[rule], x, 1e-5, clip=1.0).l0
+
+    timed = {"product_bfloat16": lambda: torch.addmm(half[2], half[0], half[1].T)}
+    if float32:
+        timed["product_float32"] = lambda: torch.addmm(b, x, W.T)
+    timed |= {rule: lambda rule=rule: one(rule) for rule in rules}
+    times = alternate(timed, repetitions, seconds=0.7 * seconds)
+    work = alternate(timed, max(3, repetitions // 3), warm_up=0, seconds=0.3 * seconds, clock=time.process_time)
+    products = [name for name in timed if name not in rules]
+    rows = []
+    for rule in rules:
+        extra = extra_memory(shape, rule, kernel)
+        rows.append(shape | {
+            "rule": rule, "l0": round(l0[rule], 1), "step_ms": round(statistics.median(times[rule]), 1),
+            **{f"{name}_ms": round(statistics.median(times[name]), 1) for name in products},
+            **{f"over_{name}": round(ratio(times, rule, name), 2) for name in products},
+            **{f"cpu_time_over_{name}": round(ratio(work, rule, name), 2) for name in products},
+            "over_first_rule": round(ratio(times, rule, rules[0]), 2),
+            "cpu_time_over_first_rule": round(ratio(work, rule, rules[0]), 2),
+            "rounds": len(times[rule]), "extra_memory_mib": round(extra / 2**20, 1),
+            "extra_memory_over_dense": round(extra / (shape["batch"] * shape["m"] * 4), 3),
+            "kernel": states[rule].sae.kernel.to_data(),
+        })  # fmt: skip
+    return rows
 
 
-def machine() -> dict:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return {
-        "cpu": names[0] if names else platform.processor(), "threads": torch.get_num_threads(),
-        "torch": str(torch.__version__), "load_average_before": round(os.getloadavg()[0], 2),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-    }  # fmt: skip
+def extra_memory(shape: dict, rule: str, kernel: str) -> int:
+    """Bytes a step takes above parameters, optimiser state and gradients, in a process of its own."""
+    task = json.dumps({"shape": shape, "rule": rule, "kernel": kernel, "threads": torch.get_num_threads()})
+    done = subprocess.run([sys.executable, __file__, "--memory", task], check=True, capture_output=True, text=True)
+    return int(done.stdout)
+
+
+def print_extra_memory(shape: dict, rule: str, kernel: str, threads: int) -> None:
+    """The work of that process."""
+    torch.set_num_threads(threads)
+    x = batch_of(shape)
+    state = new(shape, rule, kernel, x)
+    for _ in range(2):
+        step(state, x, 1e-5, clip=1.0)
+    gradients = sum(p.numel() * p.element_size() for p in state.sae.parameters() if p.requires_grad)
+    print(peak_extra_bytes(lambda: step(state, x, 1e-5, clip=1.0)) - gradients)
+
+
+def show(row: dict) -> None:
+    hidden = ("kernel", "d")
+    print(" ".join(f"{key}={value}" for key, value in row.items() if key not in hidden), flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=9)
+    parser.add_argument("--seconds", type=float, default=420, help="about how long to measure in all")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--kernel", default="auto")
+    parser.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES))
+    parser.add_argument("--no-axes", action="store_true", help="only the rules at the first size")
+    parser.add_argument("--memory", type=json.loads, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help="also write the results as JSON")
     options = parser.parse_args()
+    if options.memory:
+        print_extra_memory(**options.memory)
+        return
     if options.threads:
         torch.set_num_threads(options.threads)
-    results = machine() | {"shapes": []}
-    print(" ".join(f"{key}={value}" for key, value in results.items() if key != "shapes"))
-    for shape in SHAPES:
-        row = measure(**shape, repetitions=options.repetitions, kernel=options.kernel)
-        results["shapes"].append(row)
-        print(" ".join(f"{key}={value}" for key, value in row.items()))
+    results: dict = machine() | {"command": "python benchmarks/sae_step.py", "rules": [], "axes": {}}
+    print(" ".join(f"{key}={value}" for key, value in results.items() if key not in ("rules", "axes")))
+    begun = time.perf_counter()
+    cells = [] if options.no_axes else [(axis, value) for axis, values in AXES.items() for value in values]
+    share = options.seconds / 3 if cells else options.seconds
+    results["rules"] = measure(BASE, tuple(options.rules), options.repetitions, share, options.kernel)
+    for row in results["rules"]:
+        show(row)
+    if cells:
+        results["small"] = measure(PEERS_TASK, ("topk",), options.repetitions, 20, options.kernel)
+        show(results["small"][0])
+    for at, (axis, value) in enumerate(cells):
+        left = options.seconds - (time.perf_counter() - begun)
+        share = max(left, 10) / (len(cells) - at)
+        rows = measure(BASE | {axis: value}, ("topk",), options.repetitions, share, options.kernel, float32=False)
+        results["axes"].setdefault(axis, []).extend(rows)
+        show(rows[0])
     if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(results, indent=2) + "\n")
 
 
