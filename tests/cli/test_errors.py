@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 import saebench.cli
 from saebench.cli import app, main
 from saebench.cli.recipe import Recipe, read_recipe
+from saebench.saes import RULES
+from saebench.training.config import build_rule
 from store import Catalog
 
 
@@ -127,3 +129,14 @@ def test_the_demo_recipe_file_is_the_demo():
 def test_every_recipe_is_valid(path):
     if path.stem != "demo-lm":
         read_recipe(path, [])
+
+
+@pytest.mark.parametrize("path", sorted(Path("configs").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_recipes_are_valid(path):
+    if path.name != "demo-lm.yaml":  # the language model's, read by another program
+        config = read_recipe(path, []).train
+        assert all(build_rule(member.resolve(256).sae.rule) for member in config.members())
+
+
+def test_every_rule_has_a_recipe():
+    assert {read_recipe(path, []).train.sae.rule.name for path in Path("configs/rules").iterdir()} == set(RULES)

@@ -14,11 +14,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from saebench.training import TrainConfig, train
+from saebench.training import TrainConfig, train_all
 
 CONFIG = {
     "sae": {"n_latents": 96, "rule": {"k": 4, "k_aux": 8, "dead_after": 1500}},
-    "tokens": 64 * 300,
+    "variants": [
+        {},
+        {"rule": {"name": "feature_choice", "k": 4, "mutual_tokens": 64 * 120}, "n_latents": 64},
+        {"rule": {"name": "jumprelu", "target_l0": 4.0, "initial_l0": 12}},
+    ],
+    "tokens": 64 * 200,
     "batch": 64,
     "ring_rows": 1000,
     "log_every": 5,
@@ -44,8 +49,10 @@ class Dictionary:
 
 
 def run(out: Path) -> None:
+    """Train all variants side by side, each into a folder under `out`."""
     torch.set_num_threads(1)
-    train(TrainConfig.model_validate(CONFIG), Dictionary(), out)
+    config = TrainConfig.model_validate(CONFIG)
+    train_all(config, Dictionary(), [out / member.sae.rule.name for member in config.members()])
 
 
 def die_at_fsync(number: int) -> None:
@@ -64,13 +71,12 @@ def die_at_fsync(number: int) -> None:
 
 def await_rows(out: Path, number: int) -> None:
     """Wait for so many rows of metrics more, or for the end of the run."""
-    metrics = out / "metrics.jsonl"
 
     def written() -> int:
-        return metrics.read_bytes().count(b"\n") if metrics.exists() else 0
+        return sum(path.read_bytes().count(b"\n") for path in out.glob("*/metrics.jsonl"))
 
     target = written() + number
-    while written() < target and not (out / "sae.safetensors").exists():
+    while written() < target and not list(out.glob("*/sae.safetensors")):
         time.sleep(0.001)
 
 
@@ -81,11 +87,11 @@ def main(out: Path, how: str, seed: int) -> None:
         pid = os.fork()
         if not pid:
             if how == "at-fsync":
-                die_at_fsync(1 + killed * 3 // 2)
+                die_at_fsync(1 + killed * 4)
             run(out)
             os._exit(0)
         if how == "at-random" and killed < 8:
-            await_rows(out, draw.randint(0, 12))
+            await_rows(out, draw.randint(0, 24))
             time.sleep(draw.uniform(0, 0.02))
             os.kill(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)

@@ -23,6 +23,9 @@ def rows(out: Path) -> list[dict]:
     return [{k: v for k, v in json.loads(line).items() if k not in TIMES} for line in lines]
 
 
+MEMBERS = ("topk", "feature_choice", "jumprelu")
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     out = tmp_path_factory.mktemp("whole") / "run"
@@ -31,21 +34,27 @@ def whole(tmp_path_factory):
 
 
 def test_uninterrupted_run(whole):
-    assert sorted(p.name for p in whole.iterdir()) == ["config.json", "config.yaml", "metrics.jsonl", "sae.safetensors"]
-    metrics = rows(whole)
-    assert [row["step"] for row in metrics] == list(range(5, 301, 5))
+    for member in MEMBERS:
+        out = whole / member
+        assert sorted(p.name for p in out.iterdir()) == [
+            "config.json", "config.yaml", "metrics.jsonl", "sae.safetensors",
+        ]  # fmt: skip
+        assert [row["step"] for row in rows(out)] == list(range(5, 201, 5))
+    metrics = rows(whole / "topk")
     assert set(metrics[0]) | set(TIMES) == {
         "step", "tokens", "seconds", "loss", "l0", "fvu", "dead", "lr", "tokens_per_second", "parts",
     }  # fmt: skip
     assert any(row["dead"] > 0 for row in metrics)  # or the counters and AuxK would not have been tested
-    assert any(row["loss"] > row["fvu"] for row in metrics)
+    assert any(row["parts"].get("auxk", 0) > 0 for row in metrics)
 
 
-@pytest.mark.parametrize(("how", "seed"), [("at-random", 0), ("at-random", 1), ("at-fsync", 0)])
+@pytest.mark.parametrize(("how", "seed"), [("at-random", 0), ("at-fsync", 0)])
 def test_killed_and_continued_equals_uninterrupted(whole, tmp_path, how, seed):
     killed = train(tmp_path / "run", how, seed)
-    assert 5 <= killed <= 40  # each process goes on from the last: without that, death at fsync would come 90 times
-    for name in ("sae.safetensors", "config.json", "config.yaml"):
-        assert (tmp_path / "run" / name).read_bytes() == (whole / name).read_bytes()
-    assert rows(tmp_path / "run") == rows(whole)
-    assert {p.name for p in (tmp_path / "run").iterdir()} == {p.name for p in whole.iterdir()}
+    assert 5 <= killed <= 60  # each process goes on from the last: without that, death at fsync would come for ever
+    for member in MEMBERS:
+        mine, theirs = tmp_path / "run" / member, whole / member
+        for name in ("sae.safetensors", "config.json", "config.yaml"):
+            assert (mine / name).read_bytes() == (theirs / name).read_bytes()
+        assert rows(mine) == rows(theirs)
+        assert {p.name for p in mine.iterdir()} == {p.name for p in theirs.iterdir()}
