@@ -119,6 +119,13 @@ def show(row: dict) -> None:
     print(" ".join(f"{key}={value}" for key, value in row.items() if key not in hidden), flush=True)
 
 
+def keep(results: dict, out: Path | None) -> None:
+    """Write what has been measured so far."""
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(results, indent=2) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=9)
@@ -143,6 +150,7 @@ def main() -> None:
     results["rules"] = measure(BASE, tuple(options.rules), options.repetitions, share, options.kernel)
     for row in results["rules"]:
         show(row)
+    keep(results, options.out)
     if cells:
         results["small"] = measure(PEERS_TASK, ("topk",), options.repetitions, 20, options.kernel)
         show(results["small"][0])
@@ -152,9 +160,7 @@ def main() -> None:
         rows = measure(BASE | {axis: value}, ("topk",), options.repetitions, share, options.kernel, float32=False)
         results["axes"].setdefault(axis, []).extend(rows)
         show(rows[0])
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(results, indent=2) + "\n")
+        keep(results, options.out)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from saebench.kernels import native
+
 
 class ByLatent(NamedTuple):
     """The entries of a `Pattern` sorted by latent (stable, so by token inside a latent)."""
@@ -42,12 +44,23 @@ class Pattern:
 
     @cached_property
     def by_latent(self) -> ByLatent:
-        """The entries sorted by latent: compressed columns instead of rows."""
+        """The entries sorted by latent: compressed columns instead of rows. Compiled and by torch the same."""
+        if self.latents.device.type == "cpu" and self.latents.dtype == torch.int32 and native.available():
+            return self._sorted_natively()
         order = torch.sort(self.latents, stable=True).indices
         counts = torch.bincount(self.latents, minlength=self.n_latents)
         offsets = torch.zeros(self.n_latents + 1, dtype=torch.int32, device=self.latents.device)
         torch.cumsum(counts, 0, out=offsets[1:])
         return ByLatent(order, self.tokens[order], offsets)
+
+    def _sorted_natively(self) -> ByLatent:
+        latents, starts = self.latents.contiguous(), self.offsets.long().contiguous()
+        order, tokens = torch.empty(len(latents), dtype=torch.int64), torch.empty_like(latents)
+        offsets = torch.empty(self.n_latents + 1, dtype=torch.int32)
+        sizes, to = (len(starts) - 1, self.n_latents), map(native.pointer, (order, tokens, offsets))
+        if not native.library().sort_by_column(native.pointer(starts), native.pointer(latents), *sizes, *to):
+            raise MemoryError("no memory left to sort the codes by latent")
+        return ByLatent(order, tokens, offsets)
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,6 +32,7 @@ SIGNATURES = {
     "has_half": (c_int, []),
     "sampled_dot": (None, [c_void_p] * 4 + [c_int64] * 2 + [c_void_p, c_int]),
     "gather_sum": (None, [c_void_p] * 7 + [c_int64] * 2 + [c_void_p, c_int]),
+    "sort_by_column": (c_int, [c_void_p] * 2 + [c_int64] * 2 + [c_void_p] * 3),
     "project_rows": (None, [c_void_p] * 2 + [c_int64] * 2 + [c_int]),
     "unit_rows": (None, [c_void_p] + [c_int64] * 2 + [c_int]),
     "search_new": (

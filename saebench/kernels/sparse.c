@@ -6,7 +6,7 @@
 //   with U above the row's cut enter a pool. A pool that is full raises its cut to the keep-th largest lower bound, or
 //   computes its entries in float32. What is left at the end is computed in float32, and that alone decides: the result
 //   does not depend on the precision of the product.
-// gather_sum, sampled_dot: sums of rows and dot products at given places. project_rows, unit_rows: whole rows in one pass.
+// gather_sum, sampled_dot: sums of rows and dot products at given places. sort_by_column: entries in the other order. project_rows, unit_rows: whole rows in one pass.
 //
 // Every sum is made by one thread in a fixed order, so the number of threads does not change a bit of the result.
 
@@ -130,6 +130,28 @@ void gather_sum(const float *table, const i64 *offsets, const int32_t *rows, con
             to[at] = acc;
         }
     }
+}
+
+// Entries sorted by column, stably: the position of each, its row, and where each column begins. 0: out of memory.
+int sort_by_column(const i64 *offsets, const int32_t *columns, i64 rows, i64 n_columns, i64 *order, int32_t *sorted_rows,
+                   int32_t *starts) {
+    int32_t *next = calloc((size_t)(n_columns + 1), 4);
+    if (!next) return 0;
+    for (i64 e = offsets[0]; e < offsets[rows]; e++) next[columns[e]]++;
+    int32_t total = 0;
+    for (i64 c = 0; c < n_columns; c++) {
+        const int32_t count = next[c];
+        starts[c] = next[c] = total;
+        total += count;
+    }
+    starts[n_columns] = total;
+    for (i64 r = 0; r < rows; r++)
+        for (i64 e = offsets[r]; e < offsets[r + 1]; e++) {
+            const int32_t at = next[columns[e]]++;
+            order[at] = e, sorted_rows[at] = (int32_t)r;
+        }
+    free(next);
+    return 1;
 }
 
 // ---------------------------------------------------------------------------------------------------- whole rows

@@ -263,7 +263,9 @@ def test_more_than_two_billion_pre_activations():
     assert torch.allclose(W.grad[last], codes.values[-1] + W.detach()[last].sum() * x[-1])
 
 
-def test_codes_by_latent_and_dense_agree():
+@pytest.mark.parametrize("compiled", ["0", "1"])
+def test_codes_by_latent_and_dense_agree(compiled, monkeypatch):
+    monkeypatch.setenv("SAEBENCH_NATIVE", compiled)
     t = tensors({"tokens": 20, "d_in": 6, "n_latents": 15, "k": 4, "seed": 7, "bias": 0.0})
     codes = encode(t["x"], t["W_enc"], t["b_enc"], PerToken(4)).detach()
     dense, view = codes.to_dense(), codes.pattern.by_latent
