@@ -1,8 +1,8 @@
 """The kernels for CUDA GPUs, in Triton: one dense product, everything else touches active entries only.
 
 Decisions:
-- A dense [tokens, latents] tensor never exists: the product leaves only maxima of groups, from which `select` finds the
-  entries asked for, exactly.
+- A dense [tokens, latents] tensor never exists: the product leaves only maxima of groups, from which `selecting` finds
+  the entries asked for, exactly.
 - Decoding and the gradient of x are weighted sums of rows per token (`gather`); the gradients of both weights and of
   the values are sums over the entries sorted by latent (`segments`). That sort is made once per codes and shared.
 - The gradient of `centre` is −W_encᵀ · (gradient of b_enc), and b_enc's is a weighted sum of ones.
@@ -25,7 +25,7 @@ from saebench.kernels.selection import Selection
 from saebench.kernels.triton.gather import weighted_sums
 from saebench.kernels.triton.launch import interpreted
 from saebench.kernels.triton.segments import by_latent, chunks
-from saebench.kernels.triton.select import select
+from saebench.kernels.triton.selecting import select
 
 __all__ = ["decode", "encode"]
 

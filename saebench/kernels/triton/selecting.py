@@ -7,11 +7,11 @@ Decisions:
   if its maximum plus its error reaches the cut. The proposed groups are computed again in float32 (`exact`), and only
   these values decide and are returned. So the result is that of float32, whatever the proposing product.
 - PerToken and PerLatent are the same: PerLatent lays latents along the rows and tokens along the columns.
-- PerBatch asks for no search where `expected` is good: 0.95 of it is a cut if k × tokens maxima reach it. Else the cut
-  is their (k × tokens)-th largest. Either way the product is made once.
+- PerBatch asks for no search where `expected` is good: 0.97 of it is a cut if k × tokens maxima reach it, and not twice
+  as many. Else the cut is their (k × tokens)-th largest. Either way the product is made once.
 - Above shifts each latent's bias by its threshold in the proposing product, and the cut is zero.
-- The values computed again are held for some rows at a time: at most an eighth of the dense matrix, at most 128 MiB,
-  but one row at least. Where nearly everything is selected, the result itself is of the dense size.
+- The values computed again are held for some rows at a time: an eighth of the dense matrix, but between 1 and 128 MiB
+  and one row at least. Where nearly everything is selected, the result itself is of the dense size.
 - Entries come out by row, then by column: the order depends on no race.
 """
 
@@ -30,7 +30,8 @@ from saebench.kernels.triton.maxima import GROUP, group_maxima
 from saebench.kernels.triton.operands import Operand, prepare
 from saebench.kernels.triton.rows import cuts, largest
 
-MAX_SCORES = 2**25
+FEWEST_SCORES, MOST_SCORES = 2**18, 2**25
+HINT = 0.97
 SMALLEST = torch.finfo(torch.float32).tiny
 LARGEST = torch.finfo(torch.float32).max
 
@@ -133,8 +134,8 @@ def _per_batch(problem: Problem, k: int, expected: float | None) -> Entries:
 
 def _cut_of_batch(lower: Float[Tensor, "rows groups"], k: int, expected: float | None) -> Float[Tensor, ""]:
     """A value ≥ 0 that the k largest positive entries reach, close to the smallest of them."""
-    if expected is not None and 0 < 0.95 * expected < LARGEST:
-        cut = lower.new_tensor(0.95 * expected)
+    if expected is not None and 0 < HINT * expected < LARGEST:
+        cut = lower.new_tensor(HINT * expected)
         if k <= int((lower >= cut).sum()) <= 2 * k:
             return cut
     if lower.numel() < k:
@@ -194,7 +195,7 @@ def _blocks(pairs: Pairs, problem: Problem) -> Iterator[Pairs]:
     """The pairs in blocks of whole rows, whose scores stay small."""
     rows, groups = pairs
     n_rows, n_columns = len(problem.left.exact), len(problem.right.exact)
-    most = max(1, min(MAX_SCORES, n_rows * n_columns // 8) // GROUP)
+    most = max(FEWEST_SCORES, min(MOST_SCORES, n_rows * n_columns // 8)) // GROUP
     first, row_ends = 0, _starts(rows, n_rows)[1:].tolist() if len(rows) > most else [len(rows)]
     while first < len(rows):
         fitting = bisect_right(row_ends, first + most)  # number of rows that end within reach
