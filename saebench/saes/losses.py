@@ -10,9 +10,8 @@ from functools import cached_property
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import mse_loss
 
-from saebench.kernels import SparseCodes
+from saebench.kernels import SparseCodes, squared_error
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def fvu(
 
     Without variance (one token, or none) the numerator itself.
     """
-    return mse_loss(prediction, x, reduction="sum") / max(len(x), 1) / or_one(variance)
+    return squared_error(prediction, x) / max(len(x), 1) / or_one(variance)
 
 
 def l1(codes: SparseCodes, variance: Float[Tensor, ""]) -> Float[Tensor, ""]:

@@ -2,21 +2,23 @@
 
 Decisions: the prefixes' reconstructions come from one decode: the entries of a token are split by the group between
 two prefixes that they fall into, each (token, group) is a row, and the rows are summed up group by group. So each entry
-is decoded once and the decoder's gradient is made once, however many prefixes there are. The losses are averaged with
-equal weights, once (the public code divides twice).
+is decoded once and the decoder's gradient is made once, however many prefixes there are; the errors of all prefixes are
+kept in one tensor, which becomes their gradient. The losses are averaged with equal weights, once (the public code
+divides twice).
 """
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from saebench.kernels.codes import SparseCodes, from_entries
 from saebench.saes.batchtopk import BatchTopK
-from saebench.saes.losses import Loss, fvu
+from saebench.saes.losses import Loss, or_one
 from saebench.saes.rule import Training, setting
 
 if TYPE_CHECKING:
@@ -43,20 +45,40 @@ class Matryoshka(BatchTopK):
     def loss(self, sae: "SAE", x: Float[Tensor, "tokens d_in"], training: Training) -> Loss:
         """The mean FVU of the prefixes, and AuxK on the residual of all latents."""
         codes = self.encode(sae, x)
-        nested = self.reconstructions(sae, codes).to(x.dtype)
-        errors = torch.stack([fvu(prediction, x, training.variance) for prediction in nested.unbind(1)])
-        reconstruction = nested[:, -1]
+        bias = sae.ranks.added(sae.ranks.counted_once(sae.b_dec))
+        squares, error = _Nested.apply(self.parts(sae, codes), bias, x)
+        errors = squares / max(len(x), 1) / or_one(training.variance)
+        reconstruction = x + error
         parts = {"nested_fvu": errors.mean()} | self.auxiliary(sae, x, reconstruction, training)
         return Loss(parts, errors[-1].detach(), codes.detach(), reconstruction)
 
-    def reconstructions(self, sae: "SAE", codes: SparseCodes) -> Float[Tensor, "tokens prefixes d_in"]:
-        """What each prefix of the latents reconstructs."""
+    def parts(self, sae: "SAE", codes: SparseCodes) -> Float[Tensor, "tokens groups d_in"]:
+        """What each group of latents between two prefixes adds to the reconstruction."""
         n_latents = sae.n_latents * sae.ranks.latents.size
         sizes = [max(1, round(share * n_latents)) for share in self.prefixes]
         n = len(sizes)
         numbers = sae.ranks.number(codes.latents)
         group = torch.bucketize(numbers, torch.tensor(sizes, device=codes.latents.device), right=True)
         split = from_entries(codes.values, codes.tokens * n + group, codes.latents, (len(codes) * n, sae.n_latents))
-        rows = sae.decode(split, b_dec=torch.zeros_like(sae.b_dec))
-        bias = sae.ranks.added(sae.ranks.counted_once(sae.b_dec))
-        return rows.view(len(codes), n, sae.d_in).cumsum(1) + bias
+        return sae.decode(split, b_dec=torch.zeros_like(sae.b_dec)).view(len(codes), n, sae.d_in)
+
+
+class _Nested(torch.autograd.Function):
+    """Σ‖e_g‖² for each prefix g, and the last error: e_g = bias + the sum of the parts up to g − x."""
+
+    @staticmethod
+    def forward(ctx: Any, parts: Tensor, bias: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        errors = parts.to(x.dtype).cumsum(1).add_(bias.to(x.dtype)).sub_(x[:, None])
+        ctx.errors, ctx.dtypes = errors, (parts.dtype, bias.dtype)
+        last = errors[:, -1].clone()
+        ctx.mark_non_differentiable(last)
+        return torch.einsum("bgd,bgd->g", errors, errors), last
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None]:
+        """A part is in the error of its own prefix and of all longer ones."""
+        gradient = ctx.errors.mul_(2 * grad[:, None])
+        for group in reversed(range(gradient.shape[1] - 1)):
+            gradient[:, group] += gradient[:, group + 1]
+        return gradient.to(ctx.dtypes[0]), gradient[:, 0].sum(0).to(ctx.dtypes[1]), None

@@ -6,6 +6,8 @@ generalises AuxK to underutilised features; no formula or code of it could be fo
 - latent i, of rank r_i by its running density, has the target density k · r_i^−s / Σ_j j^−s;
 - budgets over a batch of n tokens are n times that, at least 1 and at most n, summing to k · n;
 - aux_zipf is AuxK among all latents whose density is below target, each weighted by its shortfall 1 − density / target.
+  There are always many of those, so unlike AuxK it never rests; it is estimated on every eighth token of a batch, which
+  keeps its cost below that of the step it belongs to.
 """
 
 from typing import TYPE_CHECKING
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from saebench.saes.sae import SAE
 
 RATE = 0.01
+EVERY = 8
 
 
 def shares(density: Float[Tensor, " n_latents"], exponent: float) -> Float[Tensor, " n_latents"]:
@@ -93,6 +96,7 @@ def aux_zipf(
     under = shortfall > 0
     if not sae.ranks.any(under):
         return x.new_zeros(())
+    x, reconstruction = x[::EVERY], reconstruction[::EVERY]
     codes = among(sae, x, under, k_aux)
     weighted = codes.with_values(codes.values * shortfall[codes.latents.long()].to(codes.values.dtype))
     return residual_fvu(sae, x, reconstruction, weighted)

@@ -20,13 +20,13 @@ CONFIG = {
     "sae": {"n_latents": 96, "rule": {"k": 4, "k_aux": 8, "dead_after": 1500}},
     "variants": [
         {},
-        {"rule": {"name": "feature_choice", "k": 4, "mutual_tokens": 64 * 120}, "n_latents": 64},
+        {"rule": {"name": "feature_choice", "k": 4, "mutual_tokens": 64 * 70}, "n_latents": 64},
         {"rule": {"name": "jumprelu", "target_l0": 4.0, "initial_l0": 12}},
     ],
-    "tokens": 64 * 200,
+    "tokens": 64 * 120,
     "batch": 64,
     "ring_rows": 1000,
-    "log_every": 5,
+    "log_every": 10,
     "checkpoint_every": 20,
 }
 
@@ -87,11 +87,11 @@ def main(out: Path, how: str, seed: int) -> None:
         pid = os.fork()
         if not pid:
             if how == "at-fsync":
-                die_at_fsync(1 + killed * 4)
+                die_at_fsync(1 + killed * 5)
             run(out)
             os._exit(0)
         if how == "at-random" and killed < 8:
-            await_rows(out, draw.randint(0, 24))
+            await_rows(out, draw.randint(0, 8))
             time.sleep(draw.uniform(0, 0.02))
             os.kill(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)

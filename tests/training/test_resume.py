@@ -39,7 +39,7 @@ def test_uninterrupted_run(whole):
         assert sorted(p.name for p in out.iterdir()) == [
             "config.json", "config.yaml", "metrics.jsonl", "sae.safetensors",
         ]  # fmt: skip
-        assert [row["step"] for row in rows(out)] == list(range(5, 201, 5))
+        assert [row["step"] for row in rows(out)] == list(range(10, 121, 10))
     metrics = rows(whole / "topk")
     assert set(metrics[0]) | set(TIMES) == {
         "step", "tokens", "seconds", "loss", "l0", "fvu", "dead", "lr", "tokens_per_second", "parts",
