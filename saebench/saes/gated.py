@@ -30,7 +30,7 @@ class Gated(Rule):
     name: ClassVar[str] = "gated"
     betas: ClassVar[tuple[float, float]] = (0.0, 0.999)
 
-    l1_weight: float = setting(0.02, "price of the gates' sum, in units of the activations' standard deviation", ge=0)
+    l1_weight: float = setting(0.2, "price of the gates' sum, in units of the activations' standard deviation", ge=0)
     initial_l0: int = setting(128, "active latents per token at the start, set through b_gate", ge=1)
 
     def parameters(self, d_in: int, n_latents: int) -> dict[str, Tensor]:

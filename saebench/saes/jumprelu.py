@@ -34,7 +34,7 @@ class JumpReLU(Rule):
     name: ClassVar[str] = "jumprelu"
     betas: ClassVar[tuple[float, float]] = (0.0, 0.999)
 
-    l0_weight: float = setting(1e-3, "price of an active latent per token, or, with target_l0, of missing it", ge=0)
+    l0_weight: float = setting(2e-3, "price of an active latent per token, or, with target_l0, of missing it", ge=0)
     target_l0: float | None = setting(
         None, "active latents per token to aim for: the price becomes l0_weight (L0 / target_l0 − 1)²", gt=0
     )

@@ -22,7 +22,7 @@ class ReLU(Rule):
 
     name: ClassVar[str] = "relu"
 
-    l1_weight: float = setting(0.02, "price of the values' sum, in units of the activations' standard deviation", ge=0)
+    l1_weight: float = setting(0.1, "price of the values' sum, in units of the activations' standard deviation", ge=0)
     initial_l0: int = setting(128, "active latents per token at the start, set through b_enc", ge=1)
 
     def initialise(self, sae: "SAE", sample: Float[Tensor, "tokens d_in"]) -> None:
