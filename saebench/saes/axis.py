@@ -1,6 +1,9 @@
 """One direction in which work is split over processes, and the collectives along it; of size 1 it does nothing."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -39,21 +42,53 @@ class Axis:
             return [tensor]
         mine = tensor.detach().contiguous()
         found = [torch.empty_like(mine) for _ in range(self.size)]
-        try:
+        with _together():
             dist.all_gather(found, mine, group=self.group)
-        except RuntimeError as error:
-            raise RankLostError(str(error)) from None
         return found
+
+    def collect(self, tensor: Tensor) -> list[Tensor] | None:
+        """As `gather`, on the first process only; None on the others."""
+        if self.size == 1:
+            return [tensor]
+        mine = tensor.detach().contiguous()
+        found = None if self.rank else [torch.empty_like(mine) for _ in range(self.size)]
+        with _together():
+            dist.gather(mine, found, group=self.group, group_dst=0)
+        return found
+
+    def copied(self, tensor: Tensor) -> Tensor:
+        """The first process's tensor."""
+        if self.size == 1:
+            return tensor
+        copy = tensor.detach().clone(memory_format=torch.contiguous_format)
+        with _together():
+            dist.broadcast(copy, group=self.group, group_src=0)
+        return copy
+
+    def from_first(self, data: Any) -> Any:
+        """The first process's plain data."""
+        if self.size == 1:
+            return data
+        box = [data]
+        with _together():
+            dist.broadcast_object_list(box, group=self.group, group_src=0)
+        return box[0]
 
     def _reduce(self, tensor: Tensor, op: dist.ReduceOp.RedOpType) -> Tensor:
         if self.size == 1:
             return tensor
         total = tensor.detach().clone(memory_format=torch.contiguous_format)
-        try:
+        with _together():
             dist.all_reduce(total, op, group=self.group)
-        except RuntimeError as error:
-            raise RankLostError(str(error)) from None
         return total
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise RankLostError(str(error)) from None
 
 
 UNDIVIDED = Axis()

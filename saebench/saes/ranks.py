@@ -54,6 +54,19 @@ class Ranks:
         """Number of tokens of the whole batch, of which this process has so many."""
         return tokens if self.tokens.size == 1 else int(self.tokens.sum(torch.tensor(tokens)))
 
+    def every(self, step: int, tokens: int) -> tuple[slice, float]:
+        """Which of this process's tokens are among every step-th of the batch, and what corrects for their number.
+
+        A mean over those times the correction may stand for a mean over all of this process's tokens.
+        """
+        if self.tokens.size == 1:
+            return slice(None, None, step), 1.0
+        counts = [int(count) for count in self.tokens.gather(torch.tensor(tokens))]
+        before = sum(counts[: self.tokens.rank])
+        own = slice(-before % step, None, step)
+        share = len(range(tokens)[own]) * sum(counts) / max(tokens * -(-sum(counts) // step), 1)
+        return own, share
+
     def mean(self, value: Float[Tensor, ""], tokens: int) -> Float[Tensor, ""]:
         """Mean over the batch's tokens of a sum over latents, of which `value` is this process's: its tokens' mean."""
         if self.everyone.size == 1:
@@ -81,6 +94,11 @@ class Ranks:
     def whole(self, own: Tensor) -> Tensor:
         """The rows of all latents, of which this process has its own."""
         return own if self.latents.size == 1 else torch.stack(self.latents.gather(own), 1).flatten(0, 1)
+
+    def collected(self, own: Tensor) -> Tensor | None:
+        """As `whole`, on the first process only; None on the others."""
+        found = self.latents.collect(own)
+        return None if found is None else torch.stack(found, 1).flatten(0, 1)
 
     def own(self, whole: Tensor) -> Tensor:
         """The rows of this process's latents, of all."""

@@ -96,7 +96,8 @@ def aux_zipf(
     under = shortfall > 0
     if not sae.ranks.any(under):
         return x.new_zeros(())
-    x, reconstruction = x[::EVERY], reconstruction[::EVERY]
+    some, share = sae.ranks.every(EVERY, len(x))
+    x, reconstruction = x[some], reconstruction[some]
     codes = among(sae, x, under, k_aux)
     weighted = codes.with_values(codes.values * shortfall[codes.latents.long()].to(codes.values.dtype))
-    return residual_fvu(sae, x, reconstruction, weighted)
+    return share * residual_fvu(sae, x, reconstruction, weighted)

@@ -104,6 +104,9 @@ class TrainConfig(Section):
     native: bool | None = Field(
         default=None, description="compiled CPU code instead of torch operators; none: where it can be compiled"
     )
+    parallel: Literal["data", "latents"] = Field(
+        default="data", description="what torchrun's processes share: each batch, or the SAE's latents; alone: nothing"
+    )
     tracking: TrackingConfig = Field(default=TrackingConfig(), description="where metrics go beside metrics.jsonl")
 
     @field_validator("checkpoint_every", mode="after")

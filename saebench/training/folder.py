@@ -86,7 +86,7 @@ def _continued(path: Path, config: TrainConfig, d_model: int, provenance: dict[s
             f"{path.parent}: this run began on activations of width {about.get('d_model')}, these have {d_model}; "
             "use the same harvest or choose another folder"
         )
-    now = _flat(config.model_dump()) | _flat({"provenance": provenance})
+    now = _flat(config.model_dump(exclude={"parallel"})) | _flat({"provenance": provenance})
     then = _flat(begun.model_dump()) | _flat({"provenance": about})
     for key, value in now.items():
         if value not in (None, "auto") and then.get(key) != value:
@@ -94,7 +94,7 @@ def _continued(path: Path, config: TrainConfig, d_model: int, provenance: dict[s
                 f"{path.parent}: this run began with {key} = {then.get(key)}, now it is {value}; "
                 "choose another folder, or remove this one to begin again"
             )
-    return begun
+    return begun.model_copy(update={"parallel": config.parallel})
 
 
 def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:

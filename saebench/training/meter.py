@@ -36,7 +36,7 @@ class Meter:
         speed = self._steps * batch / max(state.seconds - self._seconds, 1e-9)
         row: dict[str, Any] = {"step": state.step, "tokens": state.step * batch, "seconds": round(state.seconds, 3)}
         row |= {key: value / self._steps for key, value in self._sums.items()}
-        row |= {"dead": state.dead().float().mean().item(), "lr": lr, "tokens_per_second": round(speed, 1)}
+        row |= {"dead": state.dead_share(), "lr": lr, "tokens_per_second": round(speed, 1)}
         row["parts"] = {key: value / self._steps for key, value in self._parts.items()}
         self._begin(state)
         return row

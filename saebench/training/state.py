@@ -18,6 +18,8 @@ from torch import Tensor
 
 from saebench.files import atomic_write
 from saebench.saes import SAE, SparseCodes
+from saebench.saes.ranks import ALONE, Ranks
+from saebench.training import distributed
 from saebench.training.config import TrainConfig, build_rule
 from saebench.training.ring import Ring
 
@@ -41,10 +43,33 @@ class State:
         """Latents that have not fired for the rule's `dead_after` tokens."""
         return self.idle >= self.sae.rule.dead_after
 
+    def dead_share(self) -> float:
+        """Share of all latents that are dead."""
+        latents = self.sae.ranks.latents
+        return latents.sum(self.dead().float().mean()).item() / latents.size
+
     def count_fired(self, codes: SparseCodes) -> None:
         """Note which latents fired in a batch."""
-        self.idle += len(codes)
-        self.idle[codes.pattern.by_latent.offsets.diff() > 0] = 0
+        ranks = self.sae.ranks
+        self.idle += ranks.count(len(codes))
+        self.idle[ranks.tokens.sum(codes.pattern.by_latent.offsets.diff()) > 0] = 0
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor by the name it has in a checkpoint."""
+        tensors = {f"sae.{name}": tensor for name, tensor in self.sae.state_dict().items()} | {"idle": self.idle}
+        for name, parameter in self.sae.named_parameters():
+            tensors |= {f"adam.{name}.{key}": value for key, value in self.optimizer.state[parameter].items()}
+        return tensors
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Take on the tensors that `tensors` gave."""
+        prefix = "sae."
+        self.sae.load_state_dict({key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)})
+        for name, parameter in self.sae.named_parameters():
+            prefix = f"adam.{name}."
+            if moments := {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}:
+                self.optimizer.state[parameter] = moments
+        self.idle = tensors["idle"]
 
 
 def new_state(config: TrainConfig, d_model: int) -> State:
@@ -58,11 +83,14 @@ def new_state(config: TrainConfig, d_model: int) -> State:
 
 
 def save_checkpoint(folder: Path, state: State, ring: Ring) -> None:
-    """Write the checkpoint of this step, then remove all but the latest two. Raises UserError for a full disk."""
+    """Write the checkpoint of this step, then remove all but the latest two. Raises UserError for a full disk.
+
+    Of several processes the first writes for all.
+    """
+    tensors = distributed.whole(state)
+    if not state.sae.ranks.first:
+        return
     folder.mkdir(exist_ok=True)
-    tensors = {f"sae.{name}": tensor for name, tensor in state.sae.state_dict().items()} | {"idle": state.idle}
-    for name, parameter in state.sae.named_parameters():
-        tensors |= {f"adam.{name}.{key}": value for key, value in state.optimizer.state[parameter].items()}
     rest = {"step": state.step, "seconds": state.seconds, "scale": state.scale, "ring": ring.state()}
     with atomic_write(folder / f"step-{state.step:09d}.safetensors") as file:
         file.write(save(tensors, {"saebench": json.dumps(rest)}))
@@ -75,25 +103,33 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*.safetensors"))
 
 
-def load_latest(folder: Path, state: State) -> dict[str, Any] | None:
+def load_latest(folder: Path, state: State, ranks: Ranks = ALONE) -> dict[str, Any] | None:
     """Bring a new state to the latest readable checkpoint and return the ring's state; None without any.
 
     A checkpoint that cannot be read (a disk's fault: none is ever half-written) is passed over for the one before.
+    Of several processes the first reads for all.
     """
+    tensors, rest = (
+        _read_latest(folder, state.idle.device if ranks is ALONE else torch.device("cpu"))
+        if ranks.first
+        else ({}, None)
+    )
+    rest = distributed.from_first(ranks, lambda: rest)
+    if rest is None:
+        return None
+    distributed.split(state, ranks)
+    state.restore(distributed.own_parts(state, tensors))
+    state.step, state.seconds, state.scale = rest["step"], rest["seconds"], rest["scale"]
+    return rest["ring"]
+
+
+def _read_latest(folder: Path, device: torch.device) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
     for path in reversed(checkpoints(folder)):
         try:
-            with safe_open(path, framework="pt", device=str(state.idle.device)) as file:
+            with safe_open(path, framework="pt", device=str(device)) as file:
                 rest = json.loads(file.metadata()["saebench"])
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 — not a mapping
         except (SafetensorError, OSError, ValueError):
             continue
-        prefix = "sae."
-        state.sae.load_state_dict({key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)})
-        for name, parameter in state.sae.named_parameters():
-            prefix = f"adam.{name}."
-            if moments := {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}:
-                state.optimizer.state[parameter] = moments
-        state.idle, state.step, state.seconds = tensors["idle"], rest["step"], rest["seconds"]
-        state.scale = rest["scale"]
-        return rest["ring"]
-    return None
+        return tensors, rest
+    return {}, None

@@ -6,7 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from saebench.saes.losses import variance
+from saebench.saes.losses import Loss, variance
+from saebench.saes.ranks import Ranks
+from saebench.training import distributed
 from saebench.training.state import State
 
 
@@ -31,10 +33,13 @@ def step(
 ) -> Measured:
     """Forward, backward (in micro-batches, averaged), projection, clipping, Adam, constraints, estimates.
 
-    A rule that selects over a batch does so over each micro-batch. Raises ValueError for NaN or Inf in the batch, and
+    A rule that selects over a batch does so over each micro-batch. Several processes are given the same batch and share
+    the work as `state.sae.ranks` says. Raises ValueError for NaN or Inf in the batch, and
     for a loss that is not finite, before the weights change.
     """
-    sae = state.sae
+    sae, ranks = state.sae, state.sae.ranks
+    if ranks.everyone.size > 1 and not x.isfinite().all():  # by all processes alike, not by those whose part it is in
+        raise ValueError("the batch contains NaN or Inf; look at the activations it was made from")
     for group in state.optimizer.param_groups:
         group["lr"] = lr
     dead, spread = state.dead(), None
@@ -43,21 +48,19 @@ def step(
         spread = variance(x)
     losses = []
     for part in x.split(micro_batch or len(x)):
-        loss = sae.loss(part, dead, sparsity, spread)
-        share = len(part) / len(x)
+        own = ranks.share(part)
+        loss = sae.loss(own, dead, sparsity, spread)
+        share = len(own) / len(x)
         (loss.total * share).backward()
         losses.append((share, loss))
-    means: dict[str, float] = {}
-    for share, loss in losses:
-        for name, value in ({"": loss.total.detach(), "fvu ": loss.fvu} | loss.parts).items():
-            means[name] = means.get(name, 0.0) + share * value.item()
-    measured = Measured(means.pop(""), means.pop("fvu "), sum(share * loss.l0 for share, loss in losses), means)
+    measured = _measure(losses, ranks)
     if not torch.tensor(measured.loss).isfinite():
         state.optimizer.zero_grad()
         raise ValueError(f"the loss became {measured.loss}: lower lr")
+    distributed.sum_gradients(sae)
     sae.project_gradient()
     if clip is not None:
-        torch.nn.utils.clip_grad_norm_(sae.parameters(), clip)
+        distributed.clip_gradients(sae, clip)
     state.optimizer.step()
     state.optimizer.zero_grad()
     for _, loss in losses:
@@ -66,3 +69,16 @@ def step(
     sae.constrain()
     state.step += 1
     return measured
+
+
+def _measure(losses: list[tuple[float, Loss]], ranks: Ranks) -> Measured:
+    """The means of the losses by their shares, over all processes."""
+    means: dict[str, float] = {}
+    for share, loss in losses:
+        l0 = ranks.latents.sum(torch.tensor(loss.l0, dtype=torch.float64))
+        for name, value in ({"": loss.total.detach(), "fvu ": loss.fvu, "l0 ": l0} | loss.parts).items():
+            means[name] = means.get(name, 0.0) + share * value.item()
+    means = dict(
+        zip(means, ranks.tokens.sum(torch.tensor(list(means.values()), dtype=torch.float64)).tolist(), strict=True)
+    )
+    return Measured(means.pop(""), means.pop("fvu "), means.pop("l0 "), means)

@@ -15,6 +15,10 @@ from saebench.training.config import TrainConfig
 Tracker = Callable[[dict[str, Any]], None]
 
 
+def ignore(row: dict[str, Any]) -> None:
+    """A tracker that sends rows nowhere."""
+
+
 @contextmanager
 def open_tracker(config: TrainConfig, out: Path) -> Iterator[Tracker]:
     """A function that sends a row of metrics wherever the config says; closed at the end of the run.

@@ -1,0 +1,115 @@
+"""Joining the processes that torchrun started, and ending together when one of them cannot go on.
+
+Decisions: a process that fails leaves its reason in the store that all joined through and leaves the group, which ends
+the collectives that the others wait in; they find the reason there. So nothing has to be agreed upon before each step,
+and a process that was killed is noticed the same way, without a reason. Rank 0 speaks; another does where rank 0 has
+not within `PATIENCE`.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+from saebench.errors import UserError
+from saebench.saes.axis import RankLostError
+
+TIMEOUT = timedelta(minutes=10)
+"""After this a collective in which a process is missing fails."""
+PATIENCE = 15.0
+"""Seconds to wait for what another process has to say."""
+REASON, SAID = "saebench/reason", "saebench/said"
+LOST = (
+    "another process of this run ended without giving a reason (killed, or out of memory?); "
+    "run the same command again to continue"
+)
+
+
+@contextmanager
+def launched(report: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Be one of torchrun's processes while this lasts; nothing, in one process or where they are joined already.
+
+    What ends one process with a UserError ends them all: with the same UserError, or, given `report`, with one line
+    reported and exit code 1. Raises UserError where the processes cannot be joined.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+        yield
+        return
+    store = _join()
+    try:
+        yield
+        _part()
+    except BaseException as error:
+        message = _reason(error, store)
+        _leave()
+        if message is None:
+            raise
+        _say(message, report, store)
+        if report:
+            raise SystemExit(1) from None
+        raise UserError(message) from None
+    _leave()
+
+
+def _join() -> dist.Store:
+    try:
+        cuda = torch.cuda.is_available()
+        if cuda:
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        store, rank, size = next(dist.rendezvous("env://", timeout=TIMEOUT))
+        backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
+    except (RuntimeError, ValueError) as error:
+        size, why = os.environ["WORLD_SIZE"], str(error).splitlines()[0]
+        raise UserError(f"the {size} processes of this run cannot reach each other: {why}") from None
+    return store
+
+
+def _part() -> None:
+    """Wait for the others to come to the end, too."""
+    try:
+        dist.barrier()
+    except RuntimeError as error:
+        raise RankLostError(str(error)) from None
+
+
+def _leave() -> None:
+    with suppress(RuntimeError):
+        dist.destroy_process_group()
+
+
+def _reason(error: BaseException, store: dist.Store) -> str | None:
+    """The one line that all processes end with; None where this one's own error is not for the user's eyes."""
+    if isinstance(error, RankLostError):
+        return _await(REASON, store, PATIENCE / 3) or LOST
+    rank = int(os.environ["RANK"])
+    own = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    with suppress(RuntimeError):
+        store.compare_set(REASON, "", own if rank == 0 else f"{own} (process {rank})")
+    return own if isinstance(error, UserError) else None
+
+
+def _say(message: str, report: Callable[[str], None] | None, store: dist.Store) -> None:
+    if not report:
+        return
+    first = int(os.environ["RANK"]) == 0
+    if first or _await(SAID, store, PATIENCE) is None:
+        report(message)
+    if first:
+        with suppress(RuntimeError):
+            store.set(SAID, "yes")
+
+
+def _await(key: str, store: dist.Store, seconds: float) -> str | None:
+    """What is in the store under a key, at the latest when the seconds are over."""
+    until = time.monotonic() + seconds
+    with suppress(RuntimeError):
+        while time.monotonic() < until:
+            if store.check([key]):
+                return store.get(key).decode()
+            time.sleep(0.05)
+    return None
