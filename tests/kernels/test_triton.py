@@ -115,7 +115,7 @@ def assert_close(got: tuple[Tensor, ...], want: tuple[Tensor, ...], tolerance: f
 
 
 @each_kind
-@settings(deadline=None, max_examples=5, derandomize=True)
+@settings(deadline=None, max_examples=4, derandomize=True)
 @given(small, products, st.data())
 def test_values_and_gradients_equal_the_reference(kind, shape, kernel, data):
     t, selection, among = tensors(shape), selection_of(kind, shape), None
@@ -127,7 +127,7 @@ def test_values_and_gradients_equal_the_reference(kind, shape, kernel, data):
 
 
 @each_kind
-@settings(deadline=None, max_examples=3, derandomize=True)
+@settings(deadline=None, max_examples=2, derandomize=True)
 @given(wide, products)
 def test_selection_among_many_groups_equals_the_reference(kind, shape, kernel):
     t, selection = tensors(shape), selection_of(kind, shape)

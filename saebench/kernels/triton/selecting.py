@@ -5,7 +5,7 @@ Decisions:
   are proved to reach, before any of them is known: k entries of a row reach the k-th largest of its maxima.
 - The proposing product may err (`operands`), so the cut is taken from maxima less their error, and a group is proposed
   if its maximum plus its error reaches the cut. The proposed groups are computed again in float32 (`exact`), and only
-  these values decide and are returned. So the result is that of float32, whatever the proposing product.
+  these values decide and are returned. So the result is that of float32 alone, as far as the allowance for error goes.
 - PerToken and PerLatent are the same: PerLatent lays latents along the rows and tokens along the columns.
 - PerBatch asks for no search where `expected` is good: 0.97 of it is a cut if k × tokens maxima reach it, and not twice
   as many. Else the cut is their (k × tokens)-th largest. Either way the product is made once.
