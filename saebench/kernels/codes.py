@@ -40,7 +40,9 @@ class Pattern:
     def tokens(self) -> Int[Tensor, " nnz"]:
         """Token of each entry (int32)."""
         n = len(self.offsets) - 1
-        return torch.arange(n, dtype=torch.int32, device=self.latents.device).repeat_interleave(self.offsets.diff())
+        return torch.arange(n, dtype=torch.int32, device=self.latents.device).repeat_interleave(
+            self.offsets.diff(), output_size=len(self.latents)
+        )
 
     @cached_property
     def by_latent(self) -> ByLatent:
