@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from saebench.cli.failure import report
 from saebench.cli.harvest import open_lm
 from saebench.cli.options import DEFAULT_WORKSPACE, Overrides, RecipeFile, WorkspaceDir
 from saebench.cli.progress import console, track
@@ -13,6 +14,7 @@ from saebench.corpus import open_corpus
 from saebench.errors import UserError
 from saebench.harvest import ShardSource, StreamSource
 from saebench.training import BlockSource, SAEConfig, TrainConfig, train_all
+from saebench.training.distributed import is_first, launched
 from store import Catalog
 
 
@@ -52,6 +54,8 @@ def run_all(
     with track("train", config.tokens) as progress:
         train_all(config, source, folders, show, provenance | {"hook_point": hook_point})
         progress(config.tokens)
+    if not is_first():
+        return folders
     for index, (name, member) in enumerate(zip(names, config.members(), strict=True)):
         figures: dict[str, Any] = {key: last[index][key] for key in ("fvu", "l0", "dead", "tokens") if last[index]}
         info = {"hook_point": hook_point, "n_latents": member.sae.n_latents, "rule": member.sae.rule.name}
@@ -111,12 +115,17 @@ def command(
     id: Annotated[str | None, typer.Option(help="Name of the SAE; default: <model>.<hook point>.<rule>.")] = None,
     set: Overrides = [],  # noqa: B006
 ) -> None:
-    """Train sparse autoencoders on harvested activations, or on a stream of them."""
-    settings = read_recipe(recipe, set)
-    if stream:
-        run_streaming(settings, workspace, id)
-    else:
-        run(settings, workspace, workspace / "harvests" / (harvest or only_harvest(workspace)), id)
+    """Train sparse autoencoders on harvested activations, or on a stream of them.
+
+    With several processes: torchrun --nproc-per-node=N … saebench train … (see docs/distributed.md).
+    """
+    console.quiet = not is_first()
+    with launched(report):
+        settings = read_recipe(recipe, set)
+        if stream:
+            run_streaming(settings, workspace, id)
+        else:
+            run(settings, workspace, workspace / "harvests" / (harvest or only_harvest(workspace)), id)
 
 
 def only_harvest(workspace: Path) -> str:

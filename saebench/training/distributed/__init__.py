@@ -10,7 +10,7 @@ Decisions:
 - Plain collectives, not DTensor: see `saebench.saes.ranks`.
 """
 
-from saebench.training.distributed.failure import launched
+from saebench.training.distributed.failure import is_first, launched
 from saebench.training.distributed.gradients import clip_gradients, sum_gradients
 from saebench.training.distributed.layout import check, ranks_for
 from saebench.training.distributed.sharding import (
@@ -28,6 +28,7 @@ __all__ = [
     "clip_gradients",
     "copy_from_first",
     "from_first",
+    "is_first",
     "launched",
     "loaded",
     "own_parts",

@@ -22,7 +22,7 @@ TIMEOUT = timedelta(minutes=10)
 """After this a collective in which a process is missing fails."""
 PATIENCE = 15.0
 """Seconds to wait for what another process has to say."""
-REASON, SAID = "saebench/reason", "saebench/said"
+REASON, SAID, LEFT = "saebench/reason", "saebench/said", "saebench/left"
 LOST = (
     "another process of this run ended without giving a reason (killed, or out of memory?); "
     "run the same command again to continue"
@@ -46,13 +46,21 @@ def launched(report: Callable[[str], None] | None = None) -> Iterator[None]:
     except BaseException as error:
         message = _reason(error, store)
         _leave()
-        if message is None:
+        if message is not None and report and (is_first() or _await(SAID, store, PATIENCE) is None):
+            report(message)
+        _say(SAID, "yes", store)
+        _part_from(store)
+        if message is None:  # not for the user: a traceback
             raise
-        _say(message, report, store)
-        if report:
-            raise SystemExit(1) from None
-        raise UserError(message) from None
+        if report is None:
+            raise UserError(message) from None
+        raise SystemExit(1) from None
     _leave()
+
+
+def is_first() -> bool:
+    """Whether this is the only process, or the one of torchrun's that writes and speaks."""
+    return int(os.environ.get("WORLD_SIZE", "1")) == 1 or int(os.environ.get("RANK", "0")) == 0
 
 
 def _join() -> dist.Store:
@@ -88,20 +96,23 @@ def _reason(error: BaseException, store: dist.Store) -> str | None:
         return _await(REASON, store, PATIENCE / 3) or LOST
     rank = int(os.environ["RANK"])
     own = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-    with suppress(RuntimeError):
-        store.compare_set(REASON, "", own if rank == 0 else f"{own} (process {rank})")
+    _say(REASON, own if rank == 0 else f"{own} (process {rank})", store)
     return own if isinstance(error, UserError) else None
 
 
-def _say(message: str, report: Callable[[str], None] | None, store: dist.Store) -> None:
-    if not report:
-        return
-    first = int(os.environ["RANK"]) == 0
-    if first or _await(SAID, store, PATIENCE) is None:
-        report(message)
-    if first:
-        with suppress(RuntimeError):
-            store.set(SAID, "yes")
+def _part_from(store: dist.Store) -> None:
+    """Keep the store until the others have read it, too: the first process may be the one that has it."""
+    until = time.monotonic() + PATIENCE / 5
+    with suppress(RuntimeError):
+        store.add(LEFT, 1)
+        while is_first() and store.add(LEFT, 0) < int(os.environ["WORLD_SIZE"]) and time.monotonic() < until:
+            time.sleep(0.05)
+
+
+def _say(key: str, what: str, store: dist.Store) -> None:
+    """Leave something in the store, if nothing is there yet."""
+    with suppress(RuntimeError):
+        store.compare_set(key, "", what)
 
 
 def _await(key: str, store: dist.Store, seconds: float) -> str | None:
