@@ -10,9 +10,9 @@ writes results/peers_quality.md. `--trainers`, `--rules` run a part of the plan;
 
 Decisions:
 - Learning rates are a grid on both sides; the best is chosen by held-out FVU, on both sides.
-- Where a price sets the sparsity, it is searched: from two starting prices, further ones by interpolating log L0 over
-  log price, until L0 is within TOLERANCE of K or MOST runs are spent. The table interpolates log FVU and the other
-  figures linearly over log L0 to K between the two runs nearest to it, one on each side.
+- Where a price sets the sparsity, ours is trained at several prices around an L0 of K, a peer's at one that lands near
+  it. They are compared at the peer's own L0: of ours log FVU and the other figures are interpolated linearly over
+  log L0 between the two runs on either side.
 """
 
 import argparse
@@ -49,32 +49,33 @@ HOOK = "blocks.2.hook_resid_post"
 WIDTH, K, BATCH, TOKENS, HELD_OUT = 2048, 32, 1024, 1_000_000, 32_768
 TRAINERS = ("saebench", "SAELens", "sparsify", "dictionary_learning")
 RULES = ("topk", "batchtopk", "mutual_choice", "jumprelu", "gated")
-TOLERANCE, MOST = 0.05, 4
+OUR_LR = 2.8e-3
+"""Our default at this width."""
 DEAD_AFTER = TOKENS // 50
 """Tokens without firing after which a latent counts as dead: our default for a run of this length, given to all."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """SAEs to train: one, or a search over a price."""
+    """SAEs to train: one, or one for each of several prices of sparsity."""
 
     trainer: str
     rule: str
     set: dict[str, Any]
     price: str | None = None
-    """The setting that is searched."""
-    start: tuple[float, float] = (0.0, 0.0)
+    """The setting that is the price."""
+    prices: tuple[float, ...] = ()
     note: str = field(default="", compare=False)
 
 
 def plan() -> list[Trial]:
     """Everything, ours first."""
     ours, trials = "saebench", []
-    for lr in (2.8e-3, 5.7e-3, 1.4e-3, 7e-4):  # 2.8e-3 is our default at this width
+    for lr in (OUR_LR, 5.7e-3, 1.4e-3, 7e-4):
         trials += [Trial(ours, rule, {"lr": lr, "k": K}) for rule in ("topk", "batchtopk", "mutual_choice")]
-    for lr in (2.8e-3, 1.4e-3):
-        trials.append(Trial(ours, "jumprelu", {"lr": lr}, "l0_weight", (1e-3, 3e-3)))
-        trials.append(Trial(ours, "gated", {"lr": lr}, "l1_weight", (0.02, 0.06)))
+    for lr in (OUR_LR, 5.7e-3):
+        trials.append(Trial(ours, "jumprelu", {"lr": lr}, "l0_weight", (1e-3, 1.72e-3, 3e-3)))
+        trials.append(Trial(ours, "gated", {"lr": lr}, "l1_weight", (0.15, 0.211, 0.26, 0.4)))
     return trials + saelens() + sparsify() + dictionary_learning()
 
 
@@ -83,15 +84,16 @@ def saelens() -> list[Trial]:
     peer = "SAELens"
     as_it_comes = {"lr": 3e-4, "normalize_activations": "none", "lr_warm_up_steps": 0, "lr_decay_steps": 0}
     revive = {"dead_feature_window": DEAD_AFTER // BATCH}
-    trials = [Trial(peer, "topk", revive | {"lr": lr}) for lr in (1e-3, 3e-3)]
-    trials.append(Trial(peer, "topk", as_it_comes, note="as it comes"))
-    trials += [Trial(peer, "batchtopk", revive | {"lr": lr}) for lr in (1e-3, 3e-3)]
     steps = TOKENS // BATCH
     tanh = {"jumprelu_sparsity_loss_mode": "tanh", "jumprelu_bandwidth": 2.0, "jumprelu_init_threshold": 0.1,
             "pre_act_loss_coefficient": 3e-6, "l0_warm_up_steps": steps}  # fmt: skip
-    for lr in (1e-3, 3e-3):
-        trials.append(Trial(peer, "gated", {"lr": lr, "l1_warm_up_steps": steps // 20}, "l1_coefficient", (0.3, 1.0)))
-        trials.append(Trial(peer, "jumprelu", revive | tanh | {"lr": lr}, "l0_coefficient", (0.5, 2.0)))
+    gate = {"l1_warm_up_steps": steps // 20}
+    trials = []
+    for lr, l0_price, l1_price in ((3e-3, 0.5, 3.1), (1e-3, 0.6, 3.5)):
+        trials += [Trial(peer, rule, revive | {"lr": lr}) for rule in ("topk", "batchtopk")]
+        trials.append(Trial(peer, "jumprelu", revive | tanh | {"lr": lr}, "l0_coefficient", (l0_price,)))
+        trials.append(Trial(peer, "gated", gate | {"lr": lr}, "l1_coefficient", (l1_price,)))
+    trials.append(Trial(peer, "topk", as_it_comes, note="as it comes"))
     return trials
 
 
@@ -185,14 +187,8 @@ class Bench:
         if trial.price is None:
             self.one(trial, trial.set)
             return
-        found: dict[float, float] = {}
-        for price in trial.start:
-            found[price] = self.one(trial, trial.set | {trial.price: price})["l0"]
-        while len(found) < MOST and min(abs(l0 / K - 1) for l0 in found.values()) > TOLERANCE:
-            price = float(f"{next_price(found):.3g}")
-            if price in found:
-                break
-            found[price] = self.one(trial, trial.set | {trial.price: price})["l0"]
+        for price in trial.prices:
+            self.one(trial, trial.set | {trial.price: price})
 
     def one(self, trial: Trial, settings: dict[str, Any]) -> dict[str, Any]:
         """The row of one SAE."""
@@ -223,95 +219,114 @@ class Bench:
         return row
 
 
-def next_price(found: dict[float, float]) -> float:
-    """The price at which log L0, linear in log price between the two runs nearest to K, is log K."""
-    (p, a), (q, b) = sorted(found.items(), key=lambda item: abs(math.log(max(item[1], 0.1) / K)))[:2]
-    slope = (math.log(max(b, 0.1)) - math.log(max(a, 0.1))) / (math.log(q) - math.log(p))
-    slope = min(slope, -0.1)
-    return p * math.exp(max(-2.0, min(2.0, (math.log(K) - math.log(max(a, 0.1))) / slope)))
+Row = dict[str, Any]
 
 
-def at_budget(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The figures at an L0 of K: of one run where nothing was searched, else between the nearest two around K."""
-    if rows[0]["price"] is None:
+def at(rows: list[Row], l0: float) -> Row | None:
+    """One setting at an L0: its only run, or between the two runs on either side; None beyond them."""
+    if len(rows) == 1:
         return rows[0] | {"how": ""}
-    below = max((row for row in rows if row["l0"] <= K), key=lambda row: row["l0"], default=None)
-    above = min((row for row in rows if row["l0"] > K), key=lambda row: row["l0"], default=None)
+    below = max((row for row in rows if row["l0"] <= l0), key=lambda row: row["l0"], default=None)
+    above = min((row for row in rows if row["l0"] > l0), key=lambda row: row["l0"], default=None)
     if below is None or above is None:
-        nearest = min(rows, key=lambda row: abs(math.log(max(row["l0"], 0.1) / K)))
-        return nearest | {"how": f"{len(rows)} prices, this is the nearest"}
-    share = math.log(K / below["l0"]) / math.log(above["l0"] / below["l0"])
+        return None
+    share = math.log(l0 / below["l0"]) / math.log(above["l0"] / below["l0"])
 
     def between(name: str) -> float:
         return below[name] + share * (above[name] - below[name])
 
     return below | {
-        "l0": float(K), "fvu": math.exp(math.log(below["fvu"]) + share * math.log(above["fvu"] / below["fvu"])),
-        "ce_recovered": between("ce_recovered"), "dead": between("dead"),
-        "how": f"{len(rows)} prices, interpolated between L0 {below['l0']:.1f} and {above['l0']:.1f}",
+        "l0": l0, "fvu": math.exp(math.log(below["fvu"]) + share * math.log(above["fvu"] / below["fvu"])),
+        "ce_recovered": between("ce_recovered"), "dead": between("dead"), "seconds": between("seconds"),
+        "how": f"between {below['price']} {below['set'][below['price']]:g} and {above['set'][above['price']]:g}",
     }  # fmt: skip
 
 
-def settings_at(rows: list[dict[str, Any]], trainer: str, rule: str) -> list[dict[str, Any]]:
-    """Each setting of a trainer and rule at an L0 of K, the best first."""
-    groups: dict[str, list[dict[str, Any]]] = {}
+def settings_of(rows: list[Row], trainer: str, rule: str) -> list[list[Row]]:
+    """The runs of a trainer and rule by setting: those that differ in the price only belong together."""
+    groups: dict[str, list[Row]] = {}
     for row in rows:
         if (row["trainer"], row["rule"]) == (trainer, rule):
             fixed = {name: value for name, value in row["set"].items() if name != row["price"]}
             groups.setdefault(json.dumps(fixed, sort_keys=True), []).append(row)
-    return sorted((at_budget(group) | {"fixed": json.loads(name)} for name, group in groups.items()),
-                  key=lambda row: row["fvu"])  # fmt: skip
+    return list(groups.values())
 
 
-FAMILIES = {"TopK": ("topk",), "BatchTopK and Mutual Choice": ("batchtopk", "mutual_choice"),
-            "JumpReLU": ("jumprelu",), "Gated": ("gated",)}  # fmt: skip
-HEAD = "| trainer | rule | settings | FVU | CE recovered | dead | L0 | seconds | |"
+def best_at(rows: list[Row], trainer: str, rule: str, l0: float) -> Row | None:
+    """The setting of least FVU at an L0."""
+    found = [figures for group in settings_of(rows, trainer, rule) if (figures := at(group, l0))]
+    return min(found, key=lambda row: row["fvu"], default=None)
 
 
-def line(row: dict[str, Any]) -> str:
-    """A row of a table."""
-    fixed = ", ".join(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
-                      for name, value in row["fixed"].items() if name != "k")  # fmt: skip
-    remarks = "; ".join(text for text in (row["note"], row["how"]) if text)
-    cells = [row["trainer"], row["rule"], fixed, f"{row['fvu']:.4f}", f"{row['ce_recovered']:.2%}",
-             f"{row['dead']:.2%}", f"{row['l0']:.1f}", f"{row['seconds']:.0f}", remarks]  # fmt: skip
-    return "| " + " | ".join(cells) + " |"
+FAMILIES = {"topk": ("topk",), "batchtopk": ("batchtopk", "mutual_choice"), "jumprelu": ("jumprelu",),
+            "gated": ("gated",)}  # fmt: skip
+"""The rules of ours that are held against a rule of the peers."""
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def cells(row: Row, *, priced: bool) -> list[str]:
+    """Trainer, rule, settings and figures of a row."""
+    shown = {name: value for name, value in row["set"].items() if name != "k" and (priced or name != row["price"])}
+    settings = ", ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+                         for name, value in shown.items())  # fmt: skip
+    return [row["trainer"], row["rule"], settings, f"{row['l0']:.1f}", f"{row['fvu']:.4f}",
+            f"{row['ce_recovered']:.2%}", f"{row['dead']:.2%}", f"{row['seconds']:.0f}", row["note"]]  # fmt: skip
+
+
+HEAD = ["trainer", "rule", "settings", "L0", "FVU", "CE recovered", "dead", "seconds", ""]
+
+
+def markdown(head: list[str], body: list[list[str]]) -> list[str]:
+    """A table."""
+    return ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *body)]
+
+
+def against(rows: list[Row]) -> list[list[str]]:
+    """Each peer's best run of a rule beside our default rate and our best at that run's L0."""
+    body = []
+    for theirs_rule, our_rules in FAMILIES.items():
+        for trainer in TRAINERS[1:]:
+            runs = [row for group in settings_of(rows, trainer, theirs_rule) for row in group]
+            if not runs:
+                continue
+
+            def excess(row: Row, rule: str = our_rules[0]) -> float:
+                ours = best_at(rows, TRAINERS[0], rule, row["l0"])
+                return row["fvu"] / ours["fvu"] if ours else math.inf
+
+            theirs = min(runs, key=excess)
+            body.append(["**", *cells(theirs, priced=True)[:7], "", "", ""])
+            for rule in our_rules:
+                default = [row for row in rows if row["set"].get("lr") == OUR_LR]
+                for which, among in (("default rate", default), ("best rate", rows)):
+                    ours = best_at(among, TRAINERS[0], rule, theirs["l0"])
+                    if ours is None:
+                        continue
+                    body.append([which, *cells(ours, priced=False)[:7], f"{ours['fvu'] / theirs['fvu']:.3f}",
+                                 f"{(ours['ce_recovered'] - theirs['ce_recovered']) * 100:+.2f}",
+                                 f"{(ours['dead'] - theirs['dead']) * 100:+.2f}"])  # fmt: skip
+    return [[cell.replace("**", "peer") for cell in row] for row in body]
+
+
+def table(rows: list[Row]) -> str:
     """The rows as Markdown."""
     about = rows[0]["about"]
+    dates = sorted({row["about"]["date"] for row in rows})
     lines = [
-        "# Quality of SAEs, ours and the peers'", "", "Written by `python benchmarks/peers_quality.py`; one line of "
-        "peers_quality.jsonl is one trained SAE.", "",
+        "# Quality of SAEs, ours and the peers'", "",
+        "Written by `python benchmarks/peers_quality.py`; each line of peers_quality.jsonl is one trained SAE.", "",
         f"- activations: {HOOK} of the demo model, {TOKENS:,} tokens of stdlib-train, one pass in one random order",
-        f"- everyone: {WIDTH} latents, L0 {K}, batch {BATCH}, seed 0; measured on {HELD_OUT:,} tokens of "
-        "stdlib-heldout by `saebench.evaluation`",
-        f"- cpu: {about['cpu']}; torch {about['torch']}; {', '.join(sorted({row['about']['date'] for row in rows}))}",
+        f"- everyone: {WIDTH} latents, an L0 of {K} in training, batch {BATCH}, seed 0",
+        f"- measured on {HELD_OUT:,} tokens of stdlib-heldout by `saebench.evaluation`; L0 is higher there where a "
+        "threshold selects",
+        f"- cpu: {about['cpu']}; torch {about['torch']}; {', '.join(dates)}",
         "- dead: latents that never fire on the held-out tokens; seconds: of training, on a machine with other load",
-        "", "## The best setting of each trainer", "", HEAD, "|---" * 9 + "|",
+        "", "## Each peer's best setting, and ours at the same L0", "",
+        *markdown(["", *HEAD[:7], "FVU ÷ peer's", "CE recovered, points more", "dead, points more"], against(rows)),
+        "", "## All runs", "",
+        *markdown(HEAD, [cells(row, priced=True) for trainer in TRAINERS for rule in RULES
+                         for row in sorted(rows, key=lambda row: row["fvu"])
+                         if (row["trainer"], row["rule"]) == (trainer, rule)]),
     ]  # fmt: skip
-    verdicts = []
-    for family, rules in FAMILIES.items():
-        best = {(trainer, rule): found[0] for trainer in TRAINERS for rule in rules
-                if (found := settings_at(rows, trainer, rule))}  # fmt: skip
-        lines += [line(row) for row in best.values()]
-        ours = [row for (trainer, _), row in best.items() if trainer == "saebench"]
-        for (trainer, rule), theirs in best.items():
-            if trainer == "saebench":
-                continue
-            for row in ours:
-                verdicts.append(
-                    f"| {family} | {row['rule']} | {trainer} {rule} | {row['fvu'] / theirs['fvu']:.3f} | "
-                    f"{(row['ce_recovered'] - theirs['ce_recovered']) * 100:+.2f} | "
-                    f"{(row['dead'] - theirs['dead']) * 100:+.2f} |"
-                )
-    lines += ["", "## Ours against each peer's best", "", "| family | ours | against | FVU ÷ theirs | CE recovered, "
-              "points more | dead, points more |", "|---|---|---|---|---|---|", *verdicts]  # fmt: skip
-    lines += ["", "## All settings", "", HEAD, "|---" * 9 + "|"]
-    for trainer in TRAINERS:
-        for rule in RULES:
-            lines += [line(row) for row in settings_at(rows, trainer, rule)]
     return "\n".join(lines) + "\n"
 
 
