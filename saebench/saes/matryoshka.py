@@ -68,11 +68,14 @@ class _Nested(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, parts: Tensor, bias: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        errors = parts.to(x.dtype).cumsum(1).add_(bias.to(x.dtype)).sub_(x[:, None])
-        ctx.errors, ctx.dtypes = errors, (parts.dtype, bias.dtype)
+        ctx.dtypes = parts.dtype, bias.dtype
+        ctx.errors = errors = parts.detach().to(x.dtype)  # in their place: nobody else needs the parts
+        errors[:, 0].add_(bias.to(x.dtype)).sub_(x)
+        for group in range(1, errors.shape[1]):
+            errors[:, group] += errors[:, group - 1]
         last = errors[:, -1].clone()
         ctx.mark_non_differentiable(last)
-        return torch.einsum("bgd,bgd->g", errors, errors), last
+        return torch.linalg.vector_norm(errors, dim=(0, 2)).square(), last
 
     @staticmethod
     @once_differentiable
