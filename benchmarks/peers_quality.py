@@ -31,6 +31,7 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 keep_freed_memory()
 
 import numpy as np
+from markdown import markdown
 from peers.rows import Rows
 from timing import machine
 
@@ -273,11 +274,6 @@ def cells(row: Row, *, priced: bool) -> list[str]:
 
 
 HEAD = ["trainer", "rule", "settings", "L0", "FVU", "CE recovered", "dead", "seconds", ""]
-
-
-def markdown(head: list[str], body: list[list[str]]) -> list[str]:
-    """A table."""
-    return ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *body)]
 
 
 def against(rows: list[Row]) -> list[list[str]]:

@@ -1,11 +1,11 @@
-"""How near a training step is to its floor, the bare encoder product: `python benchmarks/sae_step.py [--out FILE]`.
+"""How near a training step is to its floor, the bare product: `python benchmarks/sae_step.py [--out FILE.json]`.
 
 A step is the trainer's own: forward, loss, backward, projection of the decoder's gradient, clipping by the global norm,
 Adam, unit rows, estimates; on random activations, at an L0 of k for every rule. The product is one call of torch.addmm
 over the whole batch, in bfloat16 and in float32; step and products are timed alternately (see timing.py). First every
 rule at one size, then TopK along each axis from there. Time of all threads together (cpu_time) is less moved by other
 load than wall time is. Beside the times: by how much a step raises the memory of a fresh process above what stands
-between steps (parameters and optimiser state) and the gradients.
+between steps (parameters and optimiser state) and the gradients. `--out FILE.json` also writes FILE.md.
 """
 
 import argparse
@@ -14,9 +14,11 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
+from markdown import markdown
 from timing import alternate, machine, peak_extra_bytes, ratio
 from torch import Tensor
 
@@ -32,13 +34,13 @@ RULES = {
     "topk": {},
     "batchtopk": {},
     "matryoshka": {},
-    "mutual_choice": {"aux_weight": 0},
-    "feature_choice": {"aux_weight": 0, "mutual_tokens": 0},
+    "mutual_choice": {},
+    "feature_choice": {"mutual_tokens": 0},
     "jumprelu": {},
     "gated": {},
     "relu": {},
 }
-"""Settings of each rule beside its L0. The auxiliary loss of Mutual and Feature Choice is a second encoding."""
+"""Settings of each rule beside its L0. Mutual and Feature Choice pay for aux_zipf; nothing is dead, so no AuxK."""
 
 
 def new(shape: dict, rule: str, kernel: str, x: Tensor) -> State:
@@ -119,11 +121,45 @@ def show(row: dict) -> None:
     print(" ".join(f"{key}={value}" for key, value in row.items() if key not in hidden), flush=True)
 
 
+COLUMNS = {
+    "ms": "step_ms", "÷ bf16 product": "over_product_bfloat16",
+    "CPU time ÷ bf16 product": "cpu_time_over_product_bfloat16", "÷ TopK": "over_first_rule",
+    "CPU time ÷ TopK": "cpu_time_over_first_rule", "MiB": "extra_memory_mib", "of dense": "extra_memory_over_dense",
+}  # fmt: skip
+SIZE = {"d": "d_in", "m": "latents", "k": "k", "batch": "batch"}
+
+
+def table(results: dict) -> str:
+    """The results as Markdown."""
+    about = ("cpu", "instructions", "threads", "torch", "python", "date", "load_average_before", "rounds")
+    first = results["rules"][0]
+    results = results | {"rounds": first["rounds"], "instructions": ", ".join(results["instructions"])}
+    lines = [
+        "# A training step against the bare encoder product", "", f"Written by `{results['command']}`.", "",
+        *(f"- {key.replace('_', ' ')}: {results[key]}" for key in about),
+        "", "Medians over rounds; ratios are medians of each round's ratio. Memory is the peak above parameters,",
+        "optimiser state and gradients, as a share of a dense float32 [batch, latents].",
+        "", f"## Rules: {', '.join(f'{name} {first[key]:,}' for key, name in SIZE.items())}", "",
+        *markdown(["rule", "L0", *COLUMNS], [[row["rule"], row["l0"], *_cells(row)] for row in results["rules"]]),
+    ]  # fmt: skip
+    kept = [name for name in COLUMNS if not name.endswith("TopK")]
+    for axis, rows in results["axes"].items():
+        lines += ["", f"## TopK: {SIZE[axis]}", ""]
+        whole = sorted([first, *rows], key=lambda row: row[axis])
+        lines += markdown([SIZE[axis], *kept], [[f"{row[axis]:,}", *_cells(row, kept)] for row in whole])
+    return "\n".join(lines) + "\n"
+
+
+def _cells(row: dict, names: Iterable[str] = COLUMNS) -> list[str]:
+    return [f"{row[COLUMNS[name]]:g}" for name in names]
+
+
 def keep(results: dict, out: Path | None) -> None:
     """Write what has been measured so far."""
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(results, indent=2) + "\n")
+        out.with_suffix(".md").write_text(table(results))
 
 
 def main() -> None:
@@ -142,7 +178,11 @@ def main() -> None:
         return
     if options.threads:
         torch.set_num_threads(options.threads)
-    results: dict = machine() | {"command": "python benchmarks/sae_step.py", "rules": [], "axes": {}}
+    results: dict = machine() | {
+        "command": " ".join(["python benchmarks/sae_step.py", *sys.argv[1:]]),
+        "rules": [],
+        "axes": {},
+    }
     print(" ".join(f"{key}={value}" for key, value in results.items() if key not in ("rules", "axes")))
     begun = time.perf_counter()
     cells = [] if options.no_axes else [(axis, value) for axis, values in AXES.items() for value in values]

@@ -106,4 +106,4 @@ def explain(error: ValidationError) -> str:
     more = f" (and {len(rest)} more)" if rest else ""
     if first["type"] == "extra_forbidden":
         return f"unknown key {place!r}; `saebench recipe` prints the known ones{more}"
-    return f"{place}: {first['msg']}, got {first['input']!r}{more}"
+    return f"{place}: {first['msg'].removeprefix('Value error, ')}, got {first['input']!r}{more}"
