@@ -99,10 +99,14 @@ def apply_override(data: dict[str, Any], override: str) -> None:
         raise UserError(f"--set {override!r}: the value is not valid YAML; quote it") from None
 
 
+TAG = "/"
+"""Begins the tags of tagged unions: pydantic puts them among the keys of an error's place, where nobody wrote them."""
+
+
 def explain(error: ValidationError) -> str:
     """The first validation error in one line: where, what, and how many more there are."""
     first, *rest = error.errors()
-    place = ".".join(str(part) for part in first["loc"])
+    place = ".".join(str(part) for part in first["loc"] if not str(part).startswith(TAG))
     more = f" (and {len(rest)} more)" if rest else ""
     if first["type"] == "extra_forbidden":
         return f"unknown key {place!r}; `saebench recipe` prints the known ones{more}"

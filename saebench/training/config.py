@@ -38,11 +38,13 @@ class SAEConfig(Section):
     @classmethod
     def _rule_is_known(cls, rule: Any) -> Any:
         """A rule without a name is TopK."""
-        if isinstance(rule, dict):
-            rule = {"name": "topk"} | rule
-            if rule["name"] not in RULES:
-                raise ValueError(f"unknown rule; there are {', '.join(RULES)}")
-        return rule
+        if isinstance(rule, RuleConfig):
+            return rule
+        if not isinstance(rule, dict):
+            raise ValueError("a rule is a mapping of its `name` and settings, like {name: topk, k: 32}")
+        if rule.get("name", "topk") not in tuple(RULES):
+            raise ValueError(f"unknown rule; there are {', '.join(RULES)}")
+        return {"name": "topk"} | rule
 
     @field_validator("rule", mode="after")
     @classmethod

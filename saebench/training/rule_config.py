@@ -7,9 +7,9 @@ Decisions: nothing about a rule is said twice; a new rule of the registry is con
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_type_hints
 
-from pydantic import Field, create_model
+from pydantic import Discriminator, Field, Tag, create_model
 
-from saebench.config import Section
+from saebench.config import TAG, Section
 from saebench.saes import RULES, Rule
 
 BOUNDS = ("ge", "gt", "le")
@@ -51,8 +51,14 @@ def section(rule: type[Rule]) -> type[RuleConfig]:
     return create_model(f"{rule.__name__}Config", __base__=RuleConfig, __doc__=rule.__doc__, **made)
 
 
+def _tag(rule: Any) -> str:
+    """Which of the sections a value is meant for."""
+    return TAG + (rule["name"] if isinstance(rule, dict) else rule.name)
+
+
 SECTIONS = {name: section(rule) for name, rule in RULES.items()}
 if TYPE_CHECKING:
     AnyRule = RuleConfig
 else:
-    AnyRule = Annotated[Union[tuple(SECTIONS.values())], Field(discriminator="name")]  # noqa: UP007 — made at run time
+    _tagged = tuple(Annotated[section, Tag(TAG + name)] for name, section in SECTIONS.items())
+    AnyRule = Annotated[Union[_tagged], Discriminator(_tag)]  # noqa: UP007 — made at run time

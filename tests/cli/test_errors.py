@@ -44,6 +44,9 @@ def failing(monkeypatch, capsys, tmp_path, tiny_folder):
     [
         ("harvest.hook_point=x", "unknown key 'harvest.hook_point'"),
         ("train.sae.rule.k=many", "train.sae.rule.k"),
+        ("train.sae.rule.kk=1", "unknown key 'train.sae.rule.kk'"),
+        ("train.sae.rule=topk", "a rule is a mapping"),
+        ("train.sae.rule={name: [a]}", "train.sae.rule: unknown rule; there are topk"),
         ("harvest.precision=float8", "harvest.precision"),
         ("nonsense", "is not KEY=VALUE"),
         ("model.name.deep=1", "is a value, not a section"),

@@ -258,7 +258,7 @@ def test_full_disk_while_writing_a_checkpoint(tmp_path):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"sae": {"rule": {"kk": 3}}}, "unknown key 'sae.rule.topk.kk'"),
+        ({"sae": {"rule": {"kk": 3}}}, "unknown key 'sae.rule.kk'"),
         ({"sae": {"rule": {"name": "softmax"}}}, "unknown rule; there are topk, batchtopk"),
         ({"sae": {"n_latents": 16, "rule": {"k": 16}}}, "k = 16 must be smaller than n_latents = 16"),
         ({"sae": {"lr": float("nan")}}, "lr"),
