@@ -13,7 +13,7 @@ from saebench.cli.recipe import Recipe, read_recipe
 from saebench.corpus import open_corpus
 from saebench.errors import UserError
 from saebench.harvest import ShardSource, StreamSource
-from saebench.training import BlockSource, SAEConfig, TrainConfig, train_all
+from saebench.training import BlockSource, SAEConfig, TrainConfig, last_metrics, train_all
 from saebench.training.distributed import is_first, launched
 from store import Catalog
 
@@ -40,10 +40,8 @@ def run_all(
         raise UserError(f"two variants would both be called {_first_double(names)}; give each a `label`")
     catalog = Catalog(workspace)
     folders = [workspace / "saes" / name for name in names]
-    last: dict[int, dict[str, Any]] = {index: {} for index in range(len(names))}
 
     def show(index: int, row: dict[str, Any]) -> None:
-        last[index].update(row)
         which = f"{names[index].removeprefix(names[0].split('.')[0] + '.')} · " if len(names) > 1 else ""
         progress(
             row["tokens"],
@@ -57,7 +55,8 @@ def run_all(
     if not is_first():
         return folders
     for index, (name, member) in enumerate(zip(names, config.members(), strict=True)):
-        figures: dict[str, Any] = {key: last[index][key] for key in ("fvu", "l0", "dead", "tokens") if last[index]}
+        last = last_metrics(folders[index])
+        figures: dict[str, Any] = {key: last[key] for key in ("fvu", "l0", "dead", "tokens") if key in last}
         info = {"hook_point": hook_point, "n_latents": member.sae.n_latents, "rule": member.sae.rule.name}
         catalog.add("sae", name, info | figures)
         console.print(f"sae       {folders[index]}")

@@ -135,6 +135,13 @@ def append_metrics(out: Path, row: dict[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
+def last_metrics(out: Path) -> dict[str, Any]:
+    """The last row of metrics.jsonl, also of a run that another process finished; empty where there is none."""
+    path = out / METRICS
+    rows = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return json.loads(rows[-1]) if rows else {}
+
+
 def clear_checkpoints(out: Path) -> None:
     """Remove the checkpoints of a finished run."""
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
