@@ -10,7 +10,7 @@ writes results/peers_quality.md. `--trainers`, `--rules` run a part of the plan;
 
 Decisions:
 - Learning rates are a grid on both sides; the best is chosen by held-out FVU, on both sides.
-- Where a price sets the sparsity, ours is trained at several prices around an L0 of K, a peer's at one that lands near
+- Where a price sets the sparsity, ours is trained at several prices around an L0 of K, a peer's until one lands near
   it. They are compared at the peer's own L0: of ours log FVU and the other figures are interpolated linearly over
   log L0 between the two runs on either side.
 """
@@ -90,10 +90,10 @@ def saelens() -> list[Trial]:
             "pre_act_loss_coefficient": 3e-6, "l0_warm_up_steps": steps}  # fmt: skip
     gate = {"l1_warm_up_steps": steps // 20}
     trials = []
-    for lr, l0_price, l1_price in ((3e-3, 0.5, 3.1), (1e-3, 0.6, 3.5)):
+    for lr, l0_prices, l1_prices in ((3e-3, (0.5, 0.12), (3.1, 2.0)), (1e-3, (0.6,), (3.5,))):
         trials += [Trial(peer, rule, revive | {"lr": lr}) for rule in ("topk", "batchtopk")]
-        trials.append(Trial(peer, "jumprelu", revive | tanh | {"lr": lr}, "l0_coefficient", (l0_price,)))
-        trials.append(Trial(peer, "gated", gate | {"lr": lr}, "l1_coefficient", (l1_price,)))
+        trials.append(Trial(peer, "jumprelu", revive | tanh | {"lr": lr}, "l0_coefficient", l0_prices))
+        trials.append(Trial(peer, "gated", gate | {"lr": lr}, "l1_coefficient", l1_prices))
     trials.append(Trial(peer, "topk", as_it_comes, note="as it comes"))
     return trials
 
