@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from saebench.corpus import Contexts
+from saebench.evaluation.moments import Moments
 from saebench.lm import LanguageModel
 from saebench.saes import SAE
 
@@ -40,32 +41,23 @@ class Reconstruction:
         return (self.ce_zero - self.ce_sae) / (self.ce_zero - self.ce)
 
 
-class _Moments:
-    """Sums in float64 from which FVU, L0 and dead latents follow."""
+class _Measured:
+    """What an SAE has reconstructed so far, and which latents fired."""
 
     def __init__(self, sae: SAE) -> None:
         self.sae = sae
-        self.rows = 0
-        self.sum = torch.zeros(sae.W_dec.shape[1], dtype=torch.float64)
-        self.square = self.error = self.active = 0.0
+        self.moments = Moments(sae.W_dec.shape[1])
+        self.active = 0
         self.fired = torch.zeros(len(sae.W_dec), dtype=torch.bool)
 
     def add(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """Take in rows; returns their reconstruction."""
         codes, reconstruction = self.sae.reconstruct(x)
         positive = codes.values > 0
-        self.rows += len(x)
-        self.sum += x.sum(0).double()
-        self.square += float(x.double().square().sum())
-        self.error += float((x - reconstruction).double().square().sum())
-        self.active += float(positive.sum())
+        self.moments.add(x, reconstruction)
+        self.active += int(positive.sum())
         self.fired[codes.latents[positive].long()] = True
         return reconstruction
-
-    @property
-    def fvu(self) -> float:
-        mean = self.sum / self.rows
-        return self.error / (self.square - self.rows * float(mean.square().sum()))
 
 
 @torch.no_grad()
@@ -81,7 +73,7 @@ def evaluate_reconstruction(
     Cross-entropy counts the predictions whose target is not special. `on_progress` is told the contexts measured.
     """
     lm.check_hook_points([hook_point])
-    moments = _Moments(sae)
+    measured = _Measured(sae)
     losses = torch.zeros(3, dtype=torch.float64)
     targets = done = 0
     for block in contexts:
@@ -90,7 +82,7 @@ def evaluate_reconstruction(
 
         def reconstruct(value: Tensor, *, hook: object, keep: Tensor = keep) -> Tensor:  # noqa: ARG001
             flat = value.flatten(2).clone()
-            flat[keep] = moments.add(flat[keep].float()).to(flat.dtype)
+            flat[keep] = measured.add(flat[keep].float()).to(flat.dtype)
             return flat.view_as(value)
 
         def zero(value: Tensor, *, hook: object, keep: Tensor = keep) -> Tensor:  # noqa: ARG001
@@ -104,10 +96,10 @@ def evaluate_reconstruction(
         on_progress(done)
     ce, ce_sae, ce_zero = (losses / targets).tolist()
     return Reconstruction(
-        tokens=moments.rows,
-        fvu=moments.fvu,
-        l0=moments.active / moments.rows,
-        dead=1 - float(moments.fired.float().mean()),
+        tokens=measured.moments.rows,
+        fvu=measured.moments.fvu,
+        l0=measured.active / measured.moments.rows,
+        dead=1 - float(measured.fired.float().mean()),
         ce=ce,
         ce_sae=ce_sae,
         ce_zero=ce_zero,

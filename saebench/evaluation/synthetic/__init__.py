@@ -4,13 +4,13 @@
 masked-sparse-coding experiment and its orthogonal matching pursuit stand on their own.
 """
 
+from saebench.evaluation.moments import Moments
 from saebench.evaluation.synthetic.detection import Detection
 from saebench.evaluation.synthetic.directions import overlap, random_directions, spread
 from saebench.evaluation.synthetic.firing import zipf_probabilities
 from saebench.evaluation.synthetic.hierarchy import Forest
 from saebench.evaluation.synthetic.masked_coding import fit_dictionary, nearest_cosine_distance, noisy_signals
 from saebench.evaluation.synthetic.model import SyntheticConfig, SyntheticModel
-from saebench.evaluation.synthetic.moments import Moments
 from saebench.evaluation.synthetic.pursuit import pursue
 from saebench.evaluation.synthetic.recovery import mean_matched_cosine, nearest_feature, uniqueness
 from saebench.evaluation.synthetic.scores import SyntheticScores, score

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import torch
 
+from saebench.evaluation.moments import Moments
 from saebench.evaluation.synthetic.detection import Detection
 from saebench.evaluation.synthetic.model import SyntheticModel
-from saebench.evaluation.synthetic.moments import Moments
 from saebench.evaluation.synthetic.recovery import mean_matched_cosine, nearest_feature, uniqueness
 from saebench.saes import SAE
 
@@ -65,7 +65,7 @@ def score(sae: SAE, model: SyntheticModel, tokens: int = 65_536) -> SyntheticSco
         recall=float(detection.recall.mean()),
         mcc=mean_matched_cosine(learned, model.directions),
         uniqueness=uniqueness(learned, model.directions),
-        explained_variance=moments.explained_variance,
+        explained_variance=1 - moments.fvu,
         relative_bias=moments.relative_bias,
         l0=active / moments.rows,
         true_l0=real / moments.rows,

@@ -24,9 +24,9 @@ class Moments:
         self.inner += float((x * reconstruction).sum())
 
     @property
-    def explained_variance(self) -> float:
-        """1 − E‖x − x̂‖² / (E‖x‖² − ‖E x‖²)."""
-        return 1 - self.error / (self.square - float(self.sum.square().sum()) / self.rows)
+    def fvu(self) -> float:
+        """E‖x − x̂‖² / (E‖x‖² − ‖E x‖²), the unexplained share of the variance."""
+        return self.error / (self.square - float(self.sum.square().sum()) / self.rows)
 
     @property
     def relative_bias(self) -> float:
