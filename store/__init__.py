@@ -1,8 +1,10 @@
 """The feature store: what each feature of a sparse autoencoder responds to, on the disk and from Python.
 
 Knows numpy, pyarrow and duckdb; never torch. Reading: `FeatureStore`. Writing: `IndexWriter`. What exists: `Catalog`.
+What people and explainers say of features: `Annotations`.
 """
 
+from store.annotations import Annotations, Explanation, Label, Note
 from store.blocks import ContextBlock, DecoderTables
 from store.catalog import Catalog
 from store.errors import StoreError
@@ -14,20 +16,24 @@ from store.workspace import index_id, indexes_folder, staging_folder
 from store.writer import IndexWriter, find_index
 
 __all__ = [
+    "Annotations",
     "Band",
     "Catalog",
     "Context",
     "ContextBlock",
     "DecoderTables",
     "Example",
+    "Explanation",
     "Feature",
     "FeatureStore",
     "Histogram",
     "Index",
     "IndexWriter",
+    "Label",
     "Logit",
     "Logits",
     "Neighbour",
+    "Note",
     "Relation",
     "Stats",
     "StoreError",

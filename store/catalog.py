@@ -1,4 +1,7 @@
-"""The catalogue of a workspace: which corpora, harvests, SAEs and indexes it holds."""
+"""The catalogue of a workspace: which corpora, harvests, SAEs and indexes it holds.
+
+What people and explainers say of features lies in the same file; see `store.annotations`.
+"""
 
 import json
 import threading
@@ -35,14 +38,14 @@ class Catalog:
         self.path = Path(workspace) / CATALOG
         with explained("cannot create", self.path.parent):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self._open() as connection:
+        with self.open() as connection:
             migrate(connection, "catalog", self.path)
 
     def put(self, kind: str, id: str, info: dict[str, Any]) -> None:
         """Record or replace one entry; `info` must be JSON."""
         _check_kind(kind)
         check_id(id)
-        with self._open() as connection:
+        with self.open() as connection:
             connection.execute("INSERT OR REPLACE INTO entry VALUES (?, ?, ?)", [kind, id, json.dumps(info)])
 
     def find(self, kind: str, id: str) -> dict[str, Any] | None:
@@ -68,12 +71,13 @@ class Catalog:
     def all(self, kind: str) -> list[dict[str, Any]]:
         """All entries of a kind, sorted by id, each with its id under "id"."""
         _check_kind(kind)
-        with self._open() as connection:
+        with self.open() as connection:
             rows = connection.execute("SELECT id, info FROM entry WHERE kind = ? ORDER BY id", [kind]).fetchall()
         return [{**json.loads(info), "id": id} for id, info in rows]
 
     @contextmanager
-    def _open(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def open(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection for one short piece of work: while it is open, nobody else can use the catalogue."""
         with _one_at_a_time, explained("cannot use", self.path):
             connection = _connect(self.path)
             try:
