@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import re
 import threading
@@ -11,13 +12,18 @@ from typing import Any, Self
 
 import duckdb
 
+from store.annotations import Annotations
 from store.catalog import Catalog
 from store.errors import StoreError, explained
+from store.expressions import literal
 from store.feature import Feature
 from store.index import Context, Index
+from store.mirror import TABLES, Mirror
 from store.reading import attach, quoted
 from store.relation import Relation, relation
 from store.workspace import CATALOG, index_files, indexes_folder, split_index_id
+
+_ANNOTATED = re.compile(rf"\b({'|'.join(TABLES)})\b", re.IGNORECASE)
 
 
 class FeatureStore:
@@ -38,6 +44,7 @@ class FeatureStore:
             settings["threads"] = threads
         self._connection = duckdb.connect(config=settings)
         self._connection.execute("SET GLOBAL disabled_optimizers = 'late_materialization'")
+        self._mirror = Mirror(self._connection, workspace)
 
     @classmethod
     def open(cls, workspace: str | Path, threads: int | None = None, memory_limit: str = "2GB") -> FeatureStore:
@@ -106,8 +113,16 @@ class FeatureStore:
         raise StoreError(f"several indexes fit, say which with {argument}=: {', '.join(fitting)}")
 
     def features(self, sae: str | None = None, corpus: str | None = None) -> Relation:
-        """All features of an SAE with their statistics; see `Stats` for the columns."""
-        return self.index(sae, corpus).features
+        """All features of an SAE with their statistics (see `Stats` for the columns) and, last, people's `label`."""
+        index = self.index(sae, corpus)
+        self._mirror.refresh()
+        name = literal(split_index_id(index.id)[0])
+        labels = f"SELECT feature, label FROM memory.main.label WHERE sae = {name}"
+        if not index.rows(f"{labels} LIMIT 1"):
+            source = f"SELECT *, NULL::VARCHAR AS label FROM {index.table('feature')}"
+        else:
+            source = f"SELECT f.*, l.label FROM {index.table('feature')} AS f LEFT JOIN ({labels}) AS l USING (feature)"
+        return relation(self._cursor, source, f"features of {index.id}", (*index.features.columns, "label"))
 
     def feature(self, sae: str | None, feature: int, corpus: str | None = None) -> Feature:
         """One feature of an SAE.
@@ -125,15 +140,48 @@ class FeatureStore:
         """The tokens and the text of a context."""
         return self.index(sae, corpus).context(context)
 
+    def labels(self, sae: str | None = None) -> Relation:
+        """People's names of features: sae, feature, label, author, made_at (UTC); of one SAE or of all."""
+        return self._annotated("label", sae, "sae, feature")
+
+    def notes(self, sae: str | None = None) -> Relation:
+        """Notes: sae, feature (NULL: on the SAE as a whole), note, author, made_at (UTC); oldest first."""
+        return self._annotated("note", sae, "made_at")
+
+    def explanations(self, sae: str | None = None) -> Relation:
+        """Explanations: sae, corpus, feature, method, version, text, score, scorer, split, made_at (UTC), info (JSON);
+        by feature, best score first.
+        """
+        return self._annotated("explanation", sae, "sae, feature, score DESC NULLS LAST, method, version")
+
+    def label(self, sae: str | None, feature: int, text: str, author: str | None = None) -> None:
+        """Name a feature, instead of the name it has. The author is you unless you say who.
+
+        Raises:
+            StoreError: there is no such feature, or the text is empty or has several lines.
+        """
+        Annotations(self.workspace).set_label(self._sae_of(sae, feature), feature, text, author or getpass.getuser())
+
+    def note(self, sae: str | None, feature: int | None, text: str, author: str | None = None) -> None:
+        """Add a note on a feature, or with None on the SAE as a whole. The author is you unless you say who.
+
+        Raises:
+            StoreError: there is no such feature, or the text is empty.
+        """
+        Annotations(self.workspace).add_note(self._sae_of(sae, feature), feature, text, author or getpass.getuser())
+
     def sql(self, query: str, sae: str | None = None, corpus: str | None = None) -> Relation:
         """Any query over the attached indexes, read-only.
 
         Tables of an index go by their bare names if it is the only one that fits `sae` and `corpus`; those of all
-        indexes by `<alias>.<table>` (aliases: see `indexes`).
+        indexes by `<alias>.<table>` (aliases: see `indexes`). Labels, notes and explanations of the workspace are
+        `memory.label`, `memory.note` and `memory.explanation`, as they are when `sql` is called.
 
         Raises:
             StoreError: the query is wrong.
         """
+        if _ANNOTATED.search(query):
+            self._mirror.refresh()
         indexes = [self._open(path) for path in self._files().values()]
         fitting = [index for index in indexes if _fits(index.id, sae, corpus)]
         default = fitting[0].alias if len(fitting) == 1 else None
@@ -145,6 +193,23 @@ class FeatureStore:
             return new
 
         return relation(cursor, query.strip().rstrip(";"), "query")
+
+    def _sae_of(self, sae: str | None, feature: int | None) -> str:
+        """The SAE of that id, or the only one indexed, if it has such a feature; its corpora do not matter."""
+        ids = [id for id in self._files() if _fits(id, sae, None)]
+        corpus = split_index_id(ids[0])[1] if len({split_index_id(id)[0] for id in ids}) == 1 else None
+        index = self.index(sae, corpus)
+        if feature is not None:
+            Feature(index, feature)
+        return split_index_id(index.id)[0]
+
+    def _annotated(self, table: str, sae: str | None, order: str) -> Relation:
+        """The rows of a table of annotations as they are now."""
+        self._mirror.refresh()
+        where = "" if sae is None else f" WHERE sae = {literal(sae)}"
+        return relation(self._cursor, f"FROM memory.main.{table}{where}", f"{table}s of {sae or 'all SAEs'}").order(
+            order
+        )
 
     def _files(self) -> dict[str, Path]:
         with explained("cannot read", indexes_folder(self.workspace)):

@@ -1,0 +1,68 @@
+"""Labels, notes and explanations beside a reader's indexes, in its own memory.
+
+Decisions:
+- They are copied out of the catalogue, not attached: an attached catalogue would lock its writers out for as long as
+  the store is open.
+- They are copied again when the catalogue has changed, which its file's header tells: DuckDB counts in it how often it
+  was written. Looking costs some microseconds, so every reader sees what was written before it asked.
+- The copies are the tables `label`, `note` and `explanation` of the database `memory`, for queries to join.
+"""
+
+import threading
+from pathlib import Path
+
+import duckdb
+
+from store.catalog import Catalog
+from store.errors import explained
+from store.migrations import migrations
+from store.workspace import CATALOG
+
+TABLES = ("label", "note", "explanation")
+_HEADERS = 3 * 4096
+
+
+class Mirror:
+    """Keeps the tables `memory.main.label`, `.note` and `.explanation` of a connection as the catalogue has them."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, workspace: Path) -> None:
+        self._connection, self._workspace = connection, workspace
+        self._lock = threading.Lock()
+        self._seen: object = None
+        for sql in migrations("catalog"):
+            connection.execute(sql)
+
+    def refresh(self) -> None:
+        """Copy what the catalogue says now, if that is not what was copied last.
+
+        Raises:
+            StoreError: the catalogue is damaged, newer than this code, or in use for longer than can be waited for.
+        """
+        with self._lock:
+            now = self._stamp()
+            if now == self._seen:
+                return
+            if now is not None:
+                self._copy()
+            self._seen = now
+
+    def _copy(self) -> None:
+        with Catalog(self._workspace).open() as catalog:
+            tables = {name: catalog.sql(f"FROM {name}").to_arrow_table() for name in TABLES}
+        cursor = self._connection.cursor()
+        cursor.execute("BEGIN")
+        for name, rows in tables.items():
+            cursor.register("incoming", rows)
+            cursor.execute(f"DELETE FROM memory.main.{name}")
+            cursor.execute(f"INSERT INTO memory.main.{name} SELECT * FROM incoming")
+        cursor.execute("COMMIT")
+
+    def _stamp(self) -> object:
+        """What changes whenever the catalogue does; None if there is none."""
+        path = self._workspace / CATALOG
+        if not path.exists():
+            return None
+        with explained("cannot read", path), path.open("rb") as file:
+            header = file.read(_HEADERS)
+        log = path.with_name(CATALOG + ".wal")
+        return header, log.stat().st_size if log.exists() else 0
