@@ -6,11 +6,14 @@ import getpass
 import hashlib
 import re
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import duckdb
+import numpy as np
+from numpy.typing import NDArray
 
 from store.annotations import Annotations
 from store.catalog import Catalog
@@ -21,6 +24,7 @@ from store.index import Context, Index
 from store.mirror import TABLES, Mirror
 from store.reading import attach, quoted
 from store.relation import Relation, relation
+from store.search import activity, by_logit, by_text, by_token, joined
 from store.workspace import CATALOG, index_files, indexes_folder, split_index_id
 
 _ANNOTATED = re.compile(rf"\b({'|'.join(TABLES)})\b", re.IGNORECASE)
@@ -115,14 +119,94 @@ class FeatureStore:
     def features(self, sae: str | None = None, corpus: str | None = None) -> Relation:
         """All features of an SAE with their statistics (see `Stats` for the columns) and, last, people's `label`."""
         index = self.index(sae, corpus)
-        self._mirror.refresh()
-        name = literal(split_index_id(index.id)[0])
-        labels = f"SELECT feature, label FROM memory.main.label WHERE sae = {name}"
-        if not index.rows(f"{labels} LIMIT 1"):
-            source = f"SELECT *, NULL::VARCHAR AS label FROM {index.table('feature')}"
-        else:
-            source = f"SELECT f.*, l.label FROM {index.table('feature')} AS f LEFT JOIN ({labels}) AS l USING (feature)"
-        return relation(self._cursor, source, f"features of {index.id}", (*index.features.columns, "label"))
+        return relation(self._cursor, *self._labelled(index))
+
+    def search(
+        self,
+        sae: str | None = None,
+        corpus: str | None = None,
+        *,
+        text: str | None = None,
+        token: str | Sequence[str] | None = None,
+        promoted: str | Sequence[str] | None = None,
+        suppressed: str | Sequence[str] | None = None,
+        where: str | None = None,
+    ) -> Relation:
+        """Features that meet every condition given, best first: by the first of the conditions in this order.
+
+        Args:
+            sae, corpus: which index.
+            text: words that must all occur in a feature's label or in one explanation of it, in any case. Columns:
+                `said` (the label, or else the best-scored explanation), `score`, `labelled`. Labels come first.
+            token: exact text of a token, or several; features active on one of them. Columns: `token_share`, the
+                share of its summed activation that the feature spends there, and `token_count` (tokens).
+            promoted: features that keep such a token among those whose logits they raise most. Column: `promotes`
+                (logit per unit of activation).
+            suppressed: the same for those lowered most. Column: `suppresses`.
+            where: an SQL condition over the columns of `features`.
+
+        Raises:
+            StoreError: nothing to search for, no such token (names those that are near), or a bad condition.
+        """
+        index = self.index(sae, corpus)
+        criteria = []
+        if text is not None:
+            criteria.append(by_text(split_index_id(index.id)[0], text))
+        if token is not None:
+            criteria.append(by_token(index, token))
+        if promoted is not None:
+            criteria.append(by_logit(index, promoted, 1))
+        if suppressed is not None:
+            criteria.append(by_logit(index, suppressed, -1))
+        if not criteria and where is None:
+            raise StoreError("say what to search for: text=, token=, promoted=, suppressed= or where=")
+        source, title, columns = self._labelled(index)
+        query, columns = joined(source, columns, criteria)
+        found = relation(self._cursor, query, f"search in {title}", columns)
+        if where is not None:
+            found = found.filter(where)
+        return found.order(", ".join([*(c.order for c in criteria), "max_activation DESC", "feature"]))
+
+    def strongest(
+        self,
+        offsets: NDArray[np.integer],
+        features: NDArray[np.integer],
+        values: NDArray[np.floating],
+        sae: str | None = None,
+        corpus: str | None = None,
+    ) -> Relation:
+        """The features active in a text of T tokens, given the codes that the SAE gives the text, strongest first.
+
+        Args:
+            offsets: [T + 1]; token t has the codes offsets[t] to offsets[t + 1] - 1.
+            features: [codes], feature numbers.
+            values: [codes], activations.
+            sae, corpus: the index they are looked up in.
+
+        Returns:
+            `feature`, `normalised` (its largest activation in the text as a share of its largest in the corpus, by
+            which they are sorted; NULL, last, if it is never active there), `activation`, `position` (the first token
+            that has it), `n_tokens` (on how many it is active), then the columns of `features`.
+
+        Raises:
+            StoreError: the arrays do not fit together or are not of this SAE.
+        """
+        index = self.index(sae, corpus)
+        table = activity(index, offsets, features, values)
+        source, title, columns = self._labelled(index)
+        rest = ", ".join(f"f.{quoted(column)}" for column in columns[1:])
+        query = f"""SELECT feature, activation::DOUBLE / nullif(max_activation, 0) AS normalised, activation, position,
+                           n_tokens, {rest} FROM ({source}) AS f JOIN activity USING (feature)"""
+
+        def cursor() -> duckdb.DuckDBPyConnection:
+            new = self._cursor()
+            new.register("activity", table)
+            return new
+
+        found = relation(
+            cursor, query, f"{title}, in a text", ("feature", "normalised", *table.column_names[1:], *columns[1:])
+        )
+        return found.order("normalised DESC NULLS LAST, activation DESC, feature")
 
     def feature(self, sae: str | None, feature: int, corpus: str | None = None) -> Feature:
         """One feature of an SAE.
@@ -193,6 +277,19 @@ class FeatureStore:
             return new
 
         return relation(cursor, query.strip().rstrip(";"), "query")
+
+    def _labelled(self, index: Index) -> tuple[str, str, tuple[str, ...]]:
+        """The query for all features with their labels as they are now, a title, and the columns.
+
+        Joining takes a millisecond or two; an SAE without labels is spared it.
+        """
+        self._mirror.refresh()
+        labels = f"SELECT feature, label FROM memory.main.label WHERE sae = {literal(split_index_id(index.id)[0])}"
+        if index.rows(f"{labels} LIMIT 1"):
+            source = f"SELECT f.*, l.label FROM {index.table('feature')} AS f LEFT JOIN ({labels}) AS l USING (feature)"
+        else:
+            source = f"SELECT *, NULL::VARCHAR AS label FROM {index.table('feature')}"
+        return source, f"features of {index.id}", (*index.features.columns, "label")
 
     def _sae_of(self, sae: str | None, feature: int | None) -> str:
         """The SAE of that id, or the only one indexed, if it has such a feature; its corpora do not matter."""
