@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 
 from store.errors import StoreError, explained
+from store.locks import acquire
 from store.migrations import migrate
 from store.workspace import CATALOG, check_id
 
@@ -26,7 +27,8 @@ class Catalog:
     """Small mutable rows in `catalog.duckdb`, opened for milliseconds at a time.
 
     DuckDB lets one process write a file or many read it; so every call opens the file, does its work and closes it,
-    and waits up to 20 seconds while another process does the same.
+    and waits up to 20 seconds while another process does the same. A lock of our own is held from before the file is
+    opened until after it is closed: under DuckDB's alone, one row in thousands was lost among writing processes.
     """
 
     def __init__(self, workspace: str | Path) -> None:
@@ -46,7 +48,7 @@ class Catalog:
         _check_kind(kind)
         check_id(id)
         with self.open() as connection:
-            connection.execute("INSERT OR REPLACE INTO entry VALUES (?, ?, ?)", [kind, id, json.dumps(info)])
+            _put(connection, kind, id, info)
 
     def find(self, kind: str, id: str) -> dict[str, Any] | None:
         """One entry, its id under "id", or None if there is none."""
@@ -54,7 +56,11 @@ class Catalog:
 
     def add(self, kind: str, id: str, info: dict[str, Any]) -> None:
         """Record `info` beside what an entry already says; the newer value of a key wins."""
-        self.put(kind, id, (self.find(kind, id) or {}) | info)
+        _check_kind(kind)
+        check_id(id)
+        with self.open() as connection:
+            rows = connection.execute("SELECT info FROM entry WHERE kind = ? AND id = ?", [kind, id]).fetchall()
+            _put(connection, kind, id, (json.loads(rows[0][0]) if rows else {}) | info)
 
     def get(self, kind: str, id: str) -> dict[str, Any]:
         """One entry, its id under "id".
@@ -78,7 +84,7 @@ class Catalog:
     @contextmanager
     def open(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection for one short piece of work: while it is open, nobody else can use the catalogue."""
-        with _one_at_a_time, explained("cannot use", self.path):
+        with _one_at_a_time, explained("cannot use", self.path), _alone(self.path):
             connection = _connect(self.path)
             try:
                 yield connection
@@ -86,9 +92,18 @@ class Catalog:
                 connection.close()
 
 
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    try:
+        lock = acquire(path.with_name(path.name + ".lock"), _PATIENCE)
+    except BlockingIOError:
+        raise _in_use(path) from None
+    with lock:
+        yield
+
+
 def _connect(path: Path) -> duckdb.DuckDBPyConnection:
     give_up = time.monotonic() + _PATIENCE
-    wait = 0.002
     while True:
         try:
             return duckdb.connect(str(path), config={"threads": 1, "memory_limit": "256MB"})
@@ -96,9 +111,16 @@ def _connect(path: Path) -> duckdb.DuckDBPyConnection:
             if "lock" not in str(error):
                 raise
             if time.monotonic() > give_up:
-                raise StoreError(f"{path} is in use by another process; try again") from None
-        time.sleep(wait)
-        wait = min(2 * wait, 0.1)
+                raise _in_use(path) from None
+        time.sleep(0.05)  # another program has it: ours wait for each other before they come here
+
+
+def _in_use(path: Path) -> StoreError:
+    return StoreError(f"{path} is in use by another process; try again")
+
+
+def _put(connection: duckdb.DuckDBPyConnection, kind: str, id: str, info: dict[str, Any]) -> None:
+    connection.execute("INSERT OR REPLACE INTO entry VALUES (?, ?, ?)", [kind, id, json.dumps(info)])
 
 
 def _check_kind(kind: str) -> None:
