@@ -67,6 +67,23 @@ def test_processes_take_turns(tmp_path: Path, python: Callable):
     assert len(Catalog(tmp_path).all("sae")) == 15
 
 
+ADD = """
+import sys
+from store import Catalog
+for i in range(int(sys.argv[3])):
+    Catalog(sys.argv[1]).add("sae", "shared", {f"{sys.argv[2]}-{i}": i})
+"""
+
+
+def test_processes_add_to_one_entry(tmp_path: Path, python: Callable):
+    writers = [python(ADD, tmp_path, name, 5) for name in "abc"]
+    for writer in writers:
+        _, errors = writer.communicate()
+        assert writer.returncode == 0, errors
+    expected = {f"{name}-{i}": i for name in "abc" for i in range(5)}
+    assert Catalog(tmp_path).get("sae", "shared") == expected | {"id": "shared"}
+
+
 def test_what_was_reported_survives_a_kill(tmp_path: Path, python: Callable):
     for attempt, wait in enumerate((0.05, 0.15, 0.3)):
         writer = python(WRITE, tmp_path, f"k{attempt}", 10_000)
