@@ -13,17 +13,19 @@ from typing import Any, Self
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from store.annotations import Annotations
 from store.catalog import Catalog
+from store.compare import Comparison, check_same_text, codes_of, compared, decoder
 from store.errors import StoreError, explained
 from store.expressions import literal
 from store.feature import Feature
 from store.index import Context, Index
 from store.mirror import TABLES, Mirror
 from store.reading import attach, quoted
-from store.relation import Relation, relation
+from store.relation import Cursor, Relation, relation
 from store.search import activity, by_logit, by_text, by_token, joined
 from store.workspace import CATALOG, index_files, indexes_folder, split_index_id
 
@@ -193,20 +195,7 @@ class FeatureStore:
         """
         index = self.index(sae, corpus)
         table = activity(index, offsets, features, values)
-        source, title, columns = self._labelled(index)
-        rest = ", ".join(f"f.{quoted(column)}" for column in columns[1:])
-        query = f"""SELECT feature, activation::DOUBLE / nullif(max_activation, 0) AS normalised, activation, position,
-                           n_tokens, {rest} FROM ({source}) AS f JOIN activity USING (feature)"""
-
-        def cursor() -> duckdb.DuckDBPyConnection:
-            new = self._cursor()
-            new.register("activity", table)
-            return new
-
-        found = relation(
-            cursor, query, f"{title}, in a text", ("feature", "normalised", *table.column_names[1:], *columns[1:])
-        )
-        return found.order("normalised DESC NULLS LAST, activation DESC, feature")
+        return self._beside(index, table).order("normalised DESC NULLS LAST, activation DESC, feature")
 
     def feature(self, sae: str | None, feature: int, corpus: str | None = None) -> Feature:
         """One feature of an SAE.
@@ -277,6 +266,48 @@ class FeatureStore:
             return new
 
         return relation(cursor, query.strip().rstrip(";"), "query")
+
+    def compare(self, sae_a: str, sae_b: str, corpus: str | None = None, threshold: float = 0.7) -> Comparison:
+        """Which features of one SAE are in another, which appeared, split, merged and vanished (`store.compare` says
+        what the words mean), by decoder cosine and by use on the same tokens.
+
+        Args:
+            sae_a, sae_b: two SAEs indexed on the same corpus, whose inputs have the same width.
+            corpus: which, if there are several.
+            threshold: from which decoder cosine on two features are kin.
+
+        Raises:
+            StoreError: an index or the weights are missing, or the two cannot be compared.
+        """
+        a, b = self.index(sae_a, corpus), self.index(sae_b, corpus)
+        check_same_text(a, b)
+        rows_a, rows_b = decoder(self.workspace, a), decoder(self.workspace, b)
+        if rows_a.shape[1] != rows_b.shape[1]:
+            raise StoreError(
+                f"{sae_a} and {sae_b} cannot be compared: inputs of width {rows_a.shape[1]} and {rows_b.shape[1]}"
+            )
+        n_places = a.meta["n_contexts"] * a.context_length
+        tables = compared(rows_a, rows_b, codes_of(a), codes_of(b), n_places, threshold)
+        side_a, side_b = (self._beside(index, table) for index, table in zip((a, b), tables, strict=False))
+        pairs = relation(self._with(tables[2]), "FROM given", "pairs", tables[2].column_names)
+        return Comparison(sae_a, sae_b, split_index_id(a.id)[1], threshold, side_a, side_b, pairs)
+
+    def _with(self, table: pa.Table) -> Cursor:
+        """Cursors that see an Arrow table under the name `given`."""
+
+        def cursor() -> duckdb.DuckDBPyConnection:
+            new = self._cursor()
+            new.register("given", table)
+            return new
+
+        return cursor
+
+    def _beside(self, index: Index, table: pa.Table) -> Relation:
+        """The columns of an Arrow table (first: `feature`), and beside them those of `features`."""
+        source, title, columns = self._labelled(index)
+        rest = ", ".join(f"f.{quoted(column)}" for column in columns[1:])
+        query = f"SELECT given.*, {rest} FROM given JOIN (\n{source}\n) AS f USING (feature)"
+        return relation(self._with(table), query, title, (*table.column_names, *columns[1:])).order("feature")
 
     def _labelled(self, index: Index) -> tuple[str, str, tuple[str, ...]]:
         """The query for all features with their labels as they are now, a title, and the columns.

@@ -66,16 +66,14 @@ def by_token(index: Index, token: str | Sequence[str]) -> Criterion:
     """Features active on one of the tokens: `token_share`, the share of its summed activation that a feature spends
     on them, and `token_count`, on how many places.
     """
-    f16, length = f"{quoted(index.alias)}.f16", index.context_length
     sql = f"""SELECT feature, n AS token_count, total / (mean * n_active) AS token_share
-              FROM (SELECT feature, count(*) AS n, sum({f16}(half)::DOUBLE) AS total
-                    FROM (SELECT unnest(features) AS feature, unnest(halves) AS half
-                          FROM {index.table("by_token")}
-                          WHERE place IN (SELECT context::BIGINT * {length} + position
-                                          FROM (SELECT context, unnest(tokens) AS token,
-                                                       generate_subscripts(tokens, 1) - 1 AS position
-                                                FROM {index.table("context")})
-                                          WHERE token IN ({_numbers(tokens_of(index, token))})))
+              FROM (SELECT feature, count(*) AS n, sum(value::DOUBLE) AS total
+                    FROM {index.table("code")}
+                    JOIN (SELECT context, position
+                          FROM (SELECT context, unnest(tokens) AS token,
+                                       (generate_subscripts(tokens, 1) - 1)::INTEGER AS position
+                                FROM {index.table("context")})
+                          WHERE token IN ({_numbers(tokens_of(index, token))})) USING (context, position)
                     GROUP BY feature)
               JOIN {index.table("feature")} USING (feature)"""
     return Criterion(sql, ("token_share", "token_count"), "token_share DESC")
@@ -130,7 +128,8 @@ def activity(
         values: [codes]; activations.
 
     Returns:
-        Of every feature active in the text: `feature`, `activation` (its largest), `position` (the first token that
+        Of every feature active in the text: `feature`, `normalised` (its largest activation as a share of its largest
+        in the corpus; NULL if it is never active there), `activation` (its largest), `position` (the first token that
         has it) and `n_tokens` (on how many it is active).
 
     Raises:
@@ -151,8 +150,12 @@ def activity(
     order = np.lexsort((position, -values, features))
     first = order[np.flatnonzero(np.diff(features[order], prepend=-1))]
     counts = np.bincount(features, minlength=1)[features[first]]
+    largest = index.features.order("feature").select("max_activation").arrow()["max_activation"].to_numpy()
+    in_corpus = largest[features[first]].astype(np.float64)
+    normalised = values[first] / np.where(in_corpus > 0, in_corpus, 1)
     return pa.table({
         "feature": features[first].astype(np.int32),
+        "normalised": pa.array(normalised, mask=in_corpus == 0),
         "activation": values[first],
         "position": position[first].astype(np.int32),
         "n_tokens": counts.astype(np.int32),
