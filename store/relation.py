@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 import pyarrow as pa
 
 from store.errors import StoreError
+from store.export import CSV, PARQUET, write_rows
 from store.expressions import check_filter, check_order, explain, unknown_column
 from store.reading import quoted
 
@@ -106,6 +109,23 @@ class Relation:
         assert isinstance(frame, polars.DataFrame)
         return frame
 
+    def to_parquet(self, path: str | Path) -> Path:
+        """Write the rows to a Parquet file, replacing one of that name; the whole file or none. Returns the path.
+
+        Raises:
+            StoreError: the file cannot be written; one that was there before is still there.
+        """
+        return write_rows(self._cursor(), self._sql(), Path(path), PARQUET, self._title)
+
+    def to_csv(self, path: str | Path) -> Path:
+        """Write the rows to a CSV file (UTF-8, with a header; NULL is empty, lists read [a, b], bytes that are no
+        ASCII \\xE2), replacing one of that name; the whole file or none. Returns the path.
+
+        Raises:
+            StoreError: the file cannot be written; one that was there before is still there.
+        """
+        return write_rows(self._cursor(), self._sql(), Path(path), CSV, self._title)
+
     def __len__(self) -> int:
         return self.count()
 
@@ -115,7 +135,7 @@ class Relation:
 
     def _repr_html_(self) -> str:
         first = replace(self, _limit=min(_PREVIEW, self._limit if self._limit is not None else _PREVIEW))
-        return f"<p>{self._title}: {self.count():,} rows</p>{first.df().to_html(index=False)}"
+        return f"<p>{escape(self._title)}: {self.count():,} rows</p>{first.df().to_html(index=False)}"
 
     def _unbounded(self, what: str) -> None:
         if self._limit is not None or self._offset:
