@@ -8,7 +8,19 @@ from store.annotations import Annotations, Explanation, Label, Note
 from store.blocks import ContextBlock, DecoderTables
 from store.catalog import Catalog
 from store.errors import StoreError
-from store.feature import Band, Example, Feature, Histogram, Logit, Logits, Neighbour, Stats
+from store.feature import (
+    Band,
+    Example,
+    Feature,
+    Histogram,
+    InDocument,
+    Logit,
+    Logits,
+    Negative,
+    Neighbour,
+    Partner,
+    Stats,
+)
 from store.index import Context, Index
 from store.reader import FeatureStore
 from store.relation import Relation
@@ -27,13 +39,16 @@ __all__ = [
     "Feature",
     "FeatureStore",
     "Histogram",
+    "InDocument",
     "Index",
     "IndexWriter",
     "Label",
     "Logit",
     "Logits",
+    "Negative",
     "Neighbour",
     "Note",
+    "Partner",
     "Relation",
     "Stats",
     "StoreError",

@@ -1,44 +1,53 @@
 """The finaliser: staged parts → one read-only DuckDB file. Runs in a process of its own (`python -m store.build`)."""
 
-import ctypes
 import json
+import multiprocessing
+import os
 import shutil
-import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 from numpy.typing import NDArray
 
-from store import canonical, statistics
+from store import canonical, coactivation, negatives, statistics
 from store.blocks import DecoderTables
 from store.content import content_hash
+from store.counting import by_column
 from store.errors import StoreError, explained
-from store.examples import BANDS, choose, example_table
+from store.examples import BANDS, TOP
 from store.files import sync
+from store.memory import HELPER, MEMORY
 from store.migrations import latest, migrations
-from store.positions import SAME_AFTER, SAME_BEFORE, Positions, map_positions
+from store.plain import text_of_tokens
+from store.positions import AFTER, BEFORE, SAME_AFTER, SAME_BEFORE, Positions, map_positions
+from store.sorting import SortedCodes, open_codes, runs, sort_codes
 from store.staging import DOCUMENTS, INPUTS, MANIFEST, Part, canonical_json, lists, read, sweep
-from store.tables import feature_tables, ranked
-from store.text import readable
+from store.tables import ranked
+from store.work import Task, decoder_of, describe, die_with_parent, partners, vocabulary_of
 from store.workspace import split_index_id
 
 STORAGE_VERSION = "v1.5.0"
-_MEMORY = "2GB"
-_CODES_AT_ONCE = 2_000_000
-_FEATURES_AT_ONCE = 1 << 16
+ROW_GROUP = 491_520
+"""Rows that DuckDB packs together. A packed column of its default 122,880 leaves a fifth of a block of 256 KiB empty;
+of more, a look-up has to unpack more."""
+_CODES_AT_ONCE = 1_000_000
+_FEATURES_AT_ONCE = 1 << 12
+_PAIRS_AT_ONCE = 1_000_000
+_ROWS_AT_ONCE = 8 * 491_520
 BUILDING = "building"
-_PR_SET_PDEATHSIG = 1
 
 
-def build(staging: Path, destination: Path, index_id: str) -> Path:
-    """Sort what is staged into `destination/<index_id>.<hash>.duckdb`; returns its path.
+def build(staging: Path, destination: Path, index_id: str, memory: int = MEMORY) -> Path:
+    """Sort what is staged into `destination/<index_id>.<hash>.duckdb` within `memory` bytes; returns its path.
 
     Raises:
         StoreError: a part is damaged, the disk is full, the tables do not match.
@@ -56,7 +65,8 @@ def build(staging: Path, destination: Path, index_id: str) -> Path:
     with explained("cannot build the index in", scratch), _removed_on_failure(scratch):
         scratch.mkdir(parents=True)
         temporary = scratch / "index.duckdb"
-        _Builder(temporary, scratch, manifest, index_id).run(parts, documents, inputs, content)
+        with _helpers(memory) as submit:
+            _Builder(temporary, staging, manifest, index_id, memory, submit).run(parts, documents, inputs, content)
         canonical.seal(temporary, bytes.fromhex(content)[:16])
         sync(temporary)
         destination.mkdir(parents=True, exist_ok=True)
@@ -74,42 +84,75 @@ def _removed_on_failure(folder: Path) -> Iterator[None]:
         raise
 
 
+Submit = Callable[..., "Future[Any]"]
+
+
+@contextmanager
+def _helpers(memory: int) -> Iterator[Submit]:
+    """Helper processes, as many as there are cores and memory for; they are there before DuckDB starts its threads."""
+    n = max(min(os.cpu_count() or 1, memory // 2 // HELPER), 1)
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    pool = ProcessPoolExecutor(n, context, initializer=die_with_parent)
+    try:
+        pool.submit(os.getpid).result()
+        yield pool.submit
+    except BrokenProcessPool:
+        raise StoreError("a helper process was killed, perhaps for want of memory; run the command again") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 class _Builder:
     """Fills one new DuckDB file."""
 
-    def __init__(self, path: Path, scratch: Path, manifest: dict[str, Any], index_id: str) -> None:
-        self.manifest, self.index_id, self.scratch = manifest, index_id, scratch
+    def __init__(
+        self, path: Path, staging: Path, manifest: dict[str, Any], index_id: str, memory: int, submit: Submit
+    ) -> None:
+        self.manifest, self.index_id, self.memory, self.submit = manifest, index_id, memory, submit
+        self.scratch, self.inputs = path.parent, staging / INPUTS
         self.length, self.n_latents = manifest["context_length"], manifest["n_latents"]
-        spill = str(scratch / "spill")
-        self.connection = duckdb.connect(config={"threads": 1, "memory_limit": _MEMORY, "temp_directory": spill})
-        self.connection.execute(f"ATTACH {_quoted(str(path))} AS built (STORAGE_VERSION '{STORAGE_VERSION}')")
+        limit, spill = f"{memory // 4}B", str(self.scratch / "spill")
+        self.connection = duckdb.connect(config={"threads": 1, "memory_limit": limit, "temp_directory": spill})
+        options = f"STORAGE_VERSION '{STORAGE_VERSION}', ROW_GROUP_SIZE {ROW_GROUP}"
+        self.connection.execute(f"ATTACH {_quoted(str(path))} AS built ({options})")
         self.connection.execute("USE built")
-
-    def _table(self, sql: str) -> pa.Table:
-        return self.connection.sql(sql).to_arrow_table()
 
     def run(self, parts: list[Part], documents: list[list[Any]], inputs: dict[str, NDArray[Any]], content: str) -> None:
         """All tables in one transaction, then a checkpoint."""
-        vocabulary = _vocabulary(inputs)
-        decoder = DecoderTables(**{f.name: inputs[f.name] for f in fields(DecoderTables)})
+        vocabulary, decoder = vocabulary_of(inputs), decoder_of(inputs)
         decoder.check(self.n_latents, len(vocabulary))
+        n_places = parts[-1].stop * self.length
+        sorting = self.submit(sort_codes, parts, n_places, self.n_latents, self.memory // 4, self.scratch)
         self.connection.execute("BEGIN")
+        sizes = {"context_length": self.length, "n_features": self.n_latents, "n_places": n_places}
         for sql in migrations("index"):
-            self.connection.execute(sql.replace("{context_length}", str(self.length)))
+            for name, value in sizes.items():
+                sql = sql.replace(f"{{{name}}}", str(value))
+            self.connection.execute(sql)
         positions = map_positions(parts, self.length, self.scratch)
         _check_references(positions, len(documents), len(vocabulary))
+        ordinary = positions.ordinary()
+        n_documents = len(np.unique(positions.documents_of(ordinary)))
         self._insert_texts(parts, documents, vocabulary)
-        n_codes = self._insert_codes(parts)
-        headline = self._insert_features(positions, vocabulary, decoder)
         self._insert_decoder(decoder)
-        self._insert_meta(parts, content, {**headline, "n_codes": n_codes}, decoder)
+        sorting.result()
+        task = Task(self.scratch, self.inputs, self.length, len(ordinary), n_documents)
+        codes = open_codes(self.scratch)
+        described, met = self._submit(task, codes)
+        self._insert_by_context(parts)
+        self._insert_by_feature(codes)
+        headline = self._insert_features(described, met, codes, decoder)
+        counts = {"n_tokens": len(ordinary), "n_documents": n_documents, "n_codes": int(codes.bounds[-1])}
+        l0 = {"l0": counts["n_codes"] / max(len(ordinary), 1)}
+        text = text_of_tokens(parts, positions, vocabulary)
+        self._insert_meta(parts, content, {**counts, **headline, **l0, **text}, decoder)
         self.connection.execute("COMMIT")
         self.connection.execute("USE memory")
         self.connection.execute("CHECKPOINT built")
         self.connection.execute("DETACH built")
         self.connection.close()
 
-    def _insert(self, table: str, rows: pa.Table | pa.RecordBatchReader) -> None:
+    def _insert(self, table: str, rows: pa.Table) -> None:
         self.connection.register("incoming", rows)
         self.connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
         self.connection.unregister("incoming")
@@ -128,57 +171,67 @@ class _Builder:
                 FROM (SELECT context, unnest(segments) AS s FROM read_parquet({files})) ORDER BY context, s.position"""
         )
 
-    def _insert_codes(self, parts: list[Part]) -> int:
-        files = _files(part.codes for part in parts)
-        self.connection.execute(
-            f"INSERT INTO by_feature SELECT feature, place, half FROM read_parquet({files}) ORDER BY feature, place"
-        )
+    def _insert_by_context(self, parts: list[Part]) -> None:
+        """Sort each part by feature, and the outcome by context, which keeps the order of features within one."""
         for part in parts:
             codes = read(part.codes)
-            places = codes["place"].to_numpy()
-            start = np.flatnonzero(np.diff(places, prepend=-1))
-            place, offsets = places[start], np.append(start, len(codes))
-            features, halves = (lists(codes[name].to_numpy(), offsets) for name in ("feature", "half"))
-            self._insert("by_token", pa.table({"place": place, "features": features, "halves": halves}))
-        return int(self.connection.execute("SELECT count(*) FROM by_feature").fetchall()[0][0])
+            first = part.start * self.length
+            per_place = np.bincount(codes["place"].to_numpy() - first, minlength=(part.stop - part.start) * self.length)
+            bounds = np.concatenate([[0], np.cumsum(per_place)])
+            feature, half = codes["feature"].to_numpy(), codes["half"].to_numpy()
+            bounds, places, half = by_column(bounds, feature, self.n_latents, half)
+            packed = ((places % self.length).astype(np.int64) << 16) | half
+            bounds, feature, packed = by_column(bounds, places // self.length, part.stop - part.start, packed)
+            counts = bounds[1:] - bounds[:-1]
+            context = np.repeat(np.arange(part.start, part.stop, dtype=np.int32), counts)
+            key = (context * np.int64(self.n_latents) + feature) * self.length + (packed >> 16)
+            self._insert(
+                "by_context", pa.table({"context": context, "key": key, "half": (packed & 0xFFFF).astype(np.int16)})
+            )
+
+    def _insert_by_feature(self, codes: SortedCodes) -> None:
+        n_places = len(codes.token_bounds) - 1
+        for start in range(0, len(codes.places), _ROWS_AT_ONCE):
+            here = slice(start, min(start + _ROWS_AT_ONCE, len(codes.places)))
+            first, last = np.searchsorted(codes.bounds, [here.start, here.stop - 1], side="right") - 1
+            edges = np.clip(codes.bounds[first : last + 2], here.start, here.stop).astype(np.int64)
+            counts = edges[1:] - edges[:-1]
+            feature = np.repeat(np.arange(first, last + 1, dtype=np.int32), counts)
+            key = feature * np.int64(n_places) + codes.places[here]
+            self._insert("by_feature", pa.table({"feature": feature, "key": key, "half": np.array(codes.halves[here])}))
+
+    def _submit(self, task: Task, codes: SortedCodes) -> tuple[list["Future[Any]"], list["Future[Any]"]]:
+        """Have every run of features described, and their partners counted."""
+        described = [
+            self.submit(describe, task, first, n) for first, n in runs(codes.bounds, _CODES_AT_ONCE, _FEATURES_AT_ONCE)
+        ]
+        met = [
+            self.submit(partners, task, first, n) for first, n in runs(codes.bounds, _PAIRS_AT_ONCE, _FEATURES_AT_ONCE)
+        ]
+        return described, met
 
     def _insert_features(
-        self, positions: Positions, vocabulary: list[bytes], decoder: DecoderTables
-    ) -> dict[str, int | float]:
-        """Statistics, histograms and examples, a few features at a time; returns headline figures."""
-        ordinary = positions.ordinary()
-        n_documents = len(np.unique(positions.documents_of(ordinary)))
-        text = np.array([readable(piece) for piece in vocabulary] + [None], dtype=object)
-        tables: dict[str, list[pa.Table]] = {"feature": [], "histogram": []}
-        for codes in self._runs():
-            found, histogram = feature_tables(codes, positions, len(ordinary), n_documents, text, decoder)
-            tables["feature"].append(found)
-            tables["histogram"].append(histogram)
-            self._insert("example", example_table(codes, choose(codes, positions), positions))
-        for table, pieces in tables.items():
-            self._insert(table, pa.concat_tables(pieces))
-        n_active = pa.concat_tables(tables["feature"])["n_active"].to_numpy()
-        return {
-            "n_tokens": len(ordinary),
-            "n_documents": n_documents,
-            "n_dead": int((n_active == 0).sum()),
-            "l0": float(n_active.sum() / max(len(ordinary), 1)),
-        }
-
-    def _runs(self) -> Iterator[statistics.Codes]:
-        """Consecutive features whose codes fit into memory together."""
-        rows = self._table("SELECT feature, count(*) AS n FROM by_feature GROUP BY feature")
-        counts = np.zeros(self.n_latents, np.int64)
-        counts[rows["feature"].to_numpy()] = rows["n"].to_numpy()
-        first = 0
-        while first < self.n_latents:
-            fitting = np.cumsum(counts[first : first + _FEATURES_AT_ONCE]) <= _CODES_AT_ONCE
-            n = max(int(fitting.sum()), 1)
-            within = f"feature >= {first} AND feature < {first + n}"
-            columns = self._table(f"FROM by_feature WHERE {within} ORDER BY feature, place")
-            feature, place, half = (columns[name].to_numpy() for name in ("feature", "place", "half"))
-            yield statistics.gather(first, n, feature, place, half)
-            first += n
+        self,
+        described: list["Future[Any]"],
+        met: list["Future[Any]"],
+        codes: SortedCodes,
+        decoder: DecoderTables,
+    ) -> dict[str, int]:
+        """Statistics, histograms, examples, co-activation and negatives, in order; returns headline figures."""
+        tables: dict[str, list[pa.Table]] = {"feature": [], "histogram": [], "example": []}
+        while described:
+            for name, rows in described.pop(0).result().items():
+                tables[name].append(rows)
+        whole = {name: pa.concat_tables(pieces) for name, pieces in tables.items()}
+        for name, rows in whole.items():
+            self._insert(name, rows)
+        partner_rows = pa.concat_tables([future.result() for future in met])
+        self._insert("coactive", partner_rows)
+        n = self.n_latents
+        near = negatives.neighbours_in_turn([decoder.neighbours.astype(np.int64), _by_jaccard(partner_rows, n)], n)
+        self._insert("negative", negatives.negative_table(codes, near, *_tops(whole["example"], n), self.length))
+        flags = ("dead", "dense", "duplicate", "position_locked", "bos_only")
+        return {f"n_{flag}": int(np.count_nonzero(whole["feature"][flag].to_numpy())) for flag in flags}
 
     def _insert_decoder(self, decoder: DecoderTables) -> None:
         near = ranked(decoder.neighbours)
@@ -209,7 +262,9 @@ class _Builder:
             **headline,
             "quantiles": [p / 1000 for p in statistics.QUANTILES],
             "bands": [p / 1000 for p in BANDS],
+            "window": [BEFORE, AFTER],
             "same_text_tokens": [SAME_BEFORE, SAME_AFTER],
+            "partners": {"kept": coactivation.PARTNERS, "pmi_least_tokens": coactivation.MIN_TOGETHER},
             "logit_histogram_edges": [float(edge) for edge in decoder.logit_histogram_edges],
             "provenance": self.manifest["provenance"],
         }
@@ -217,9 +272,21 @@ class _Builder:
         self._insert("meta", pa.table(rows))
 
 
-def _vocabulary(inputs: dict[str, NDArray[Any]]) -> list[bytes]:
-    data, ends = inputs["vocabulary"].tobytes(), np.cumsum(inputs["vocabulary_lengths"])
-    return [data[end - width : end] for end, width in zip(ends, inputs["vocabulary_lengths"], strict=True)]
+def _by_jaccard(rows: pa.Table, n_features: int) -> NDArray[np.int64]:
+    """int64[features, PARTNERS]: partners by falling Jaccard, -1 for none."""
+    out = np.full((n_features, coactivation.PARTNERS), -1, np.int64)
+    chosen = rows.filter(pa.compute.equal(rows["measure"], "jaccard"))
+    out[chosen["feature"].to_numpy(), chosen["rank"].to_numpy()] = chosen["partner"].to_numpy()
+    return out
+
+
+def _tops(examples: pa.Table, n_features: int) -> tuple[NDArray[np.int64], NDArray[np.int16]]:
+    """Places int64[features, TOP] of the strongest examples, -1 for none, and their activations."""
+    places, halves = np.full((n_features, TOP), -1, np.int64), np.zeros((n_features, TOP), np.int16)
+    chosen = examples.filter(pa.compute.equal(examples["band"], 0))
+    at = chosen["feature"].to_numpy(), chosen["rank"].to_numpy()
+    places[at], halves[at] = chosen["place"].to_numpy(), chosen["half"].to_numpy()
+    return places, halves
 
 
 def _check_references(positions: Positions, n_documents: int, n_tokens: int) -> None:
@@ -237,18 +304,12 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _die_with_parent() -> None:
-    """On Linux, end when the process that asked for the index is killed."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 def main() -> int:
     """Build one index; the path on standard output, or one line on standard error and exit code 3."""
-    _die_with_parent()
-    staging, destination, index_id = sys.argv[1:]
+    die_with_parent()
+    staging, destination, index_id, memory = sys.argv[1:]
     try:
-        print(build(Path(staging), Path(destination), index_id))
+        print(build(Path(staging), Path(destination), index_id, int(memory)))
     except StoreError as error:
         print(error, file=sys.stderr)
         return 3

@@ -5,12 +5,16 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from store import examples, statistics
+from store import coactivation, examples, negatives, statistics, tables
 from store.migrations import migrations
 from store.positions import WINDOW, flat
 from store.staging import Part, canonical_json, read
 
-_RECIPE = (statistics.QUANTILES, statistics.BINS, examples.TOP, examples.BANDS, examples.PER_BAND, WINDOW)
+_RECIPE = (
+    (statistics.QUANTILES, statistics.BINS, tables.FLAGS, WINDOW),
+    (examples.TOP, examples.BANDS, examples.PER_BAND, examples.RANDOM),
+    (coactivation.PARTNERS, coactivation.MIN_TOGETHER, negatives.NEGATIVES, negatives.NEIGHBOURS),
+)
 """What shapes the content besides the data: part of its hash, so that a changed recipe gives a new file."""
 
 

@@ -16,13 +16,16 @@ BANDS = (0, 250, 500, 750, 950, 1000)
 """Edges of the bands of rank, in thousandths of a feature's activations, weakest first."""
 PER_BAND = 8
 """Examples kept per band."""
-_CANDIDATES = 64
+RANDOM = 16
+"""Random examples kept per feature."""
+RANDOM_BAND = -1
+_CANDIDATES = 32
 _SEED = 20240606
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """Examples in order of (feature, band, rank): the code each stands for, its band (0: strongest) and rank."""
+    """Examples in order of (feature, band, rank): the code each stands for, its band (0: strongest) and its rank."""
 
     code: NDArray[np.int64]
     band: NDArray[np.int64]
@@ -30,58 +33,66 @@ class Chosen:
 
 
 def choose(codes: Codes, positions: Positions) -> Chosen:
-    """The strongest examples and the sampled ones of every feature."""
+    """The strongest examples, those sampled from bands and those drawn at random of every feature."""
     top = strongest(codes, positions, TOP)
     sampled, band = sample_bands(codes, positions)
-    code = np.concatenate([top, sampled])
-    band = np.concatenate([np.zeros(len(top), np.int64), band])
-    order = np.lexsort((codes.places[code], -codes.halves[code], band, codes.features[code]))
+    random = sample_random(codes)
+    code = np.concatenate([top, sampled, random])
+    band = np.concatenate([np.zeros(len(top), np.int64), band, np.full(len(random), RANDOM_BAND)])
+    preference = np.concatenate(
+        [-codes.halves[code[: len(code) - len(random)]].astype(np.int64), np.arange(len(random))]
+    )
+    order = np.lexsort((codes.places[code], preference, band, codes.features[code]))
     code, band = code[order], band[order]
-    return Chosen(code, band, _rank(codes.features[code] * np.int64(len(BANDS)) + band))
+    return Chosen(code, band, _rank(codes.features[code] * np.int64(len(BANDS) + 1) + band - RANDOM_BAND))
 
 
 def strongest(codes: Codes, positions: Positions, n: int) -> NDArray[np.int64]:
     """Up to n codes per feature: the largest of a context (earliest if tied), contexts by falling value, and of those
     that show the same tokens around the peak only the first.
     """
-    peaks = _peaks(codes, positions.length)
-    bits = max(len(peaks) - 1, 1).bit_length()
-    weakness = (0x7FFF - codes.halves[peaks]).astype(np.int64)
-    key = (codes.features[peaks].astype(np.int64) << (15 + bits)) | (weakness << bits) | np.arange(len(peaks))
-    key.sort()
-    peaks = peaks[key & ((1 << bits) - 1)]
-    rank = _rank(codes.features[peaks])
-    limit = 4 * n
-    kept = _first_of_each(codes, positions, peaks[rank < limit], n)
+    looked_at = np.minimum(codes.n_active, 4 * n)
+    kept = _strongest_of(codes, positions, _top_codes(codes, looked_at), n)
     counts = np.bincount(codes.features[kept], minlength=len(codes.n_active))
-    available = np.bincount(codes.features[peaks], minlength=len(codes.n_active))
-    starved = (counts < n) & (available > limit)
+    starved = (counts < n) & (codes.n_active > looked_at)
     if starved.any():
-        again = _first_of_each(codes, positions, peaks[starved[codes.features[peaks]]], n)
+        again = _strongest_of(codes, positions, _top_codes(codes, codes.n_active * starved), n)
         kept = np.concatenate([kept[~starved[codes.features[kept]]], again])
     return kept
 
 
-def _peaks(codes: Codes, length: int) -> NDArray[np.int64]:
-    """The largest code of every (feature, context), the earliest if tied."""
-    if len(codes.features) == 0:
-        return np.zeros(0, np.int64)
-    context = codes.places // length
-    new = (np.diff(codes.features, prepend=-1) != 0) | (np.diff(context, prepend=-1) != 0)
-    bits = len(codes.features).bit_length()
-    last = (1 << bits) - 1
-    key = (codes.halves.astype(np.int64) << bits) | (last - np.arange(len(codes.features)))
-    return last - (np.maximum.reduceat(key, np.flatnonzero(new)) & last)
+def _top_codes(codes: Codes, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Each feature's `counts` largest codes by falling value, earliest first if tied; where not all are asked for,
+    those that tie with the weakest of them are left out.
+    """
+    start = codes.bounds[1:] - counts
+    ranks, _ = ranges(start, codes.bounds[1:])
+    chosen = codes.by_value[ranks]
+    cut = codes.halves[codes.by_value[np.minimum(start, max(len(codes.by_value) - 1, 0))]] if len(chosen) else counts
+    partial = counts < codes.n_active
+    feature = codes.features[chosen]
+    chosen = chosen[~partial[feature] | (codes.halves[chosen] > cut[feature])]
+    bits = max(len(codes.features) - 1, 1).bit_length()
+    weakness = (0x7FFF - codes.halves[chosen]).astype(np.int64)
+    key = (codes.features[chosen].astype(np.int64) << (15 + bits)) | (weakness << bits) | chosen
+    key.sort()
+    return key & ((1 << bits) - 1)
 
 
-def _first_of_each(codes: Codes, positions: Positions, ranked: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-    """Of codes sorted by feature and then preference: the first with each text, at most n per feature, same order."""
-    feature, around = codes.features[ranked], positions.around[codes.places[ranked]]
-    order = np.lexsort((np.arange(len(ranked)), around, feature))
-    repeated = np.zeros(len(ranked), bool)
-    repeated[order[1:]] = (np.diff(feature[order]) == 0) & (around[order][1:] == around[order][:-1])
-    kept = ranked[~repeated]
+def _strongest_of(codes: Codes, positions: Positions, ranked: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """Of codes sorted by feature and preference: the first of each context, and of these the first with each text."""
+    peaks = _first_of_each(codes, codes.places[ranked] // positions.length, ranked)
+    kept = _first_of_each(codes, positions.around[codes.places[peaks]], peaks)
     return kept[_rank(codes.features[kept]) < n]
+
+
+def _first_of_each(codes: Codes, same: NDArray[np.generic], ranked: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of codes sorted by feature and then preference: the first with each value of `same`, in the same order."""
+    feature = codes.features[ranked]
+    order = np.lexsort((same, feature))
+    repeated = np.zeros(len(ranked), bool)
+    repeated[order[1:]] = (np.diff(feature[order]) == 0) & (same[order][1:] == same[order][:-1])
+    return ranked[~repeated]
 
 
 def sample_bands(codes: Codes, positions: Positions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -90,7 +101,7 @@ def sample_bands(codes: Codes, positions: Positions) -> tuple[NDArray[np.int64],
     """
     edges = -(-codes.n_active[:, None] * np.array(BANDS) // 1000) + codes.bounds[:-1, None]
     start, size = edges[:, :-1].ravel(), np.diff(edges, axis=1).ravel()
-    group, ranks = _draw_ranks(codes.first, size)
+    group, ranks = _draw_ranks(codes.first, size, len(BANDS) - 1)
     code, band = codes.by_value[start[group] + ranks], group % (len(BANDS) - 1) + 1
     feature = (codes.features[code] + np.int64(codes.first)).astype(np.uint64)
     draw = mix(codes.places[code].astype(np.uint64) ^ mix(feature + np.uint64(_SEED)))
@@ -102,14 +113,14 @@ def sample_bands(codes: Codes, positions: Positions) -> tuple[NDArray[np.int64],
     return code[first], band[first]
 
 
-def _draw_ranks(first: int, size: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _draw_ranks(first: int, size: NDArray[np.int64], per_feature: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(group, rank) pairs: every rank of a small group, different hashed ranks of a large one (numbered from `first`'s
-    first band on, so that they do not depend on which features are looked at together).
+    first group on, so that they do not depend on which features are looked at together).
     """
     wanted = np.minimum(size, _CANDIDATES)
     group = np.repeat(np.arange(len(size)), wanted)
     number = _rank(group)
-    name = (group + first * (len(BANDS) - 1)).astype(np.uint64)
+    name = (group + first * per_feature).astype(np.uint64)
     hashed = mix(name * np.uint64(_CANDIDATES) + number.astype(np.uint64) + np.uint64(_SEED))
     large = size[group] > _CANDIDATES
     ranks = np.where(large, (hashed % size[group].astype(np.uint64)).astype(np.int64), number)
@@ -133,44 +144,38 @@ def _rank(group: NDArray[np.integer]) -> NDArray[np.int64]:
     return index - np.repeat(starts, np.diff(starts, append=len(group)))
 
 
+def sample_random(codes: Codes) -> NDArray[np.int64]:
+    """Up to RANDOM codes of each feature, drawn uniformly and without replacement by a hash of (feature, place)."""
+    feature, number = _draw_ranks(codes.first, codes.n_active, 1)
+    code = codes.bounds[:-1][feature] + number
+    seed = (feature + np.int64(codes.first)).astype(np.uint64) ^ np.uint64(_SEED << 20)
+    order = np.lexsort((mix(codes.places[code].astype(np.uint64) ^ mix(seed)), feature))
+    return code[order][_rank(feature[order]) < RANDOM]
+
+
 def example_table(codes: Codes, chosen: Chosen, positions: Positions) -> pa.Table:
-    """The rows of the table `example`: the window of text, and every activation in the example's context."""
+    """The rows of the table `example`: where the peak is, and every activation in its window."""
     places, length = codes.places[chosen.code], positions.length
-    context, position = places // length, places % length
-    start, stop = np.maximum(position - BEFORE, 0), np.minimum(position + AFTER + 1, length)
-    window, window_offsets = _ranges(context * length + start, context * length + stop)
-    spans = positions.spans[window]
-    first, last = positions.first_byte[context * length + start], context * length + stop - 1
-    text, text_offsets = _ranges(first, positions.first_byte[last] + np.maximum(positions.spans[last], 0))
+    context = places - places % length
+    start, stop = np.maximum(places - BEFORE, context), np.minimum(places + AFTER + 1, context + length)
     n_places = np.int64(len(positions.tokens))
     key = codes.features * n_places + codes.places
-    own = codes.features[chosen.code] * n_places + context * length
-    active, active_offsets = _ranges(np.searchsorted(key, own), np.searchsorted(key, own + length))
+    own = codes.features[chosen.code] * n_places
+    active, offsets = ranges(np.searchsorted(key, own + start), np.searchsorted(key, own + stop))
+    from_peak = codes.places[active] - np.repeat(places, np.diff(offsets))
     return pa.table({
         "feature": codes.features[chosen.code] + np.int32(codes.first),
         "band": chosen.band.astype(np.int16),
         "rank": chosen.rank.astype(np.int16),
         "place": places,
         "half": codes.halves[chosen.code],
-        "document": positions.documents_of(places),
-        "byte": positions.bytes_of(places),
-        "start": start.astype(np.int32),
-        "tokens": lists(positions.tokens[window], window_offsets),
-        "spans": lists(spans, window_offsets),
-        "source": _blobs(positions.source[text], text_offsets),
-        "active": lists((codes.places[active] % length).astype(np.int32), active_offsets),
-        "halves": lists(codes.halves[active], active_offsets),
+        "active": lists(from_peak.astype(np.int16), offsets),
+        "halves": lists(codes.halves[active], offsets),
     })  # fmt: skip
 
 
-def _ranges(start: NDArray[np.int64], stop: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def ranges(start: NDArray[np.int64], stop: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """start[0] … stop[0] - 1, start[1] … stop[1] - 1, …, and where each begins in that."""
     counts = stop - start
     offsets = np.concatenate([[0], np.cumsum(counts)])
     return np.arange(offsets[-1]) + np.repeat(start - offsets[:-1], counts), offsets
-
-
-def _blobs(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> pa.Array:
-    """data[offsets[i]:offsets[i + 1]] as binary values."""
-    ends = pa.py_buffer(offsets.astype(np.int64))
-    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(offsets) - 1, [None, ends, pa.py_buffer(data)])

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from store.errors import StoreError
 from store.halfs import to_float
-from store.index import Context, Index
+from store.index import Context, Index, Window
 from store.text import display_pieces
+
+MEASURES = ("jaccard", "pmi", "pearson")
+RANDOM_BAND = -1
+"""The band of random examples in the table `example`."""
 
 
 class Neighbour(NamedTuple):
@@ -68,6 +73,9 @@ class Stats:
         top_token: the token that carries most of its activation (None if dead), top_token_id (-1), top_token_share:
             how much of it.
         promoted, suppressed: texts of the tokens whose logits it raises and lowers most.
+        dead: never active; dense: active on more than 10% of tokens; duplicate: another decoder row has a cosine above
+            0.9; position_locked: at least half of its (20 or more) active tokens lie at one position in the context;
+            bos_only: at least 95% of its active tokens are the first ordinary token of a context.
     """
 
     feature: int
@@ -85,6 +93,35 @@ class Stats:
     encoder_decoder_cosine: float
     promoted: list[str]
     suppressed: list[str]
+
+
+class Partner(NamedTuple):
+    """A feature that is active on the same tokens."""
+
+    feature: int
+    value: float
+    """By the measure asked for: Jaccard index, PMI in bits or Pearson correlation."""
+    together: int
+    """Tokens on which both are active."""
+
+
+class InDocument(NamedTuple):
+    """A feature in one document."""
+
+    document: str
+    n_active: int
+    """Tokens of the document on which it is active."""
+    total: float
+    """Sum of its activations there."""
+    largest: float
+
+
+class Negative(NamedTuple):
+    """A text on which a similar feature is strong and this one is silent."""
+
+    neighbour: int
+    example: Example
+    """Of the neighbour: its peak and its value there; `activations` are this feature's, all zero."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,8 +148,9 @@ class Example:
     special: list[bool]
     activations: NDArray[np.float32]
     peak: int
+    _band: int
     _index: Index
-    _context_activations: NDArray[np.float32]
+    _activations: Callable[[int], NDArray[np.float32]]
 
     @property
     def text(self) -> list[str]:
@@ -122,7 +160,7 @@ class Example:
     def whole(self) -> Example:
         """The same example with its whole context instead of a window."""
         context: Context = self._index.context(self.context)
-        changed = {"start": 0, "peak": self.position, "activations": self._context_activations}
+        changed = {"start": 0, "peak": self.position, "activations": self._activations(self.context)}
         texts = {"tokens": context.tokens, "pieces": context.pieces, "special": context.special}
         return Example(**{**self.__dict__, **changed, **texts})
 
@@ -150,13 +188,69 @@ class Feature:
 
     def top(self, n: int = 20) -> list[Example]:
         """The strongest examples (32 at most are kept), one per context and per different text around the peak."""
-        return self._examples.get(0, [])[:n]
+        return self._examples((0,), n)
 
     def quantile_examples(self, n_per_band: int = 5) -> list[Band]:
         """Examples from each band of its activations' ranks, strongest band first; 8 at most are kept per band."""
         edges = self.index.meta["bands"]
-        bands = [Band(lo, hi, self._examples.get(i, [])) for i, (lo, hi) in enumerate(_pairs(edges), start=1)]
+        numbers = range(1, len(edges))
+        found = self._examples(tuple(numbers))
+        bands = [
+            Band(lo, hi, [example for example in found if example._band == i])
+            for i, (lo, hi) in zip(numbers, _pairs(edges), strict=True)
+        ]
         return [Band(band.lo, band.hi, _spread(band.examples, n_per_band)) for band in reversed(bands)]
+
+    def random(self, n: int = 16) -> list[Example]:
+        """Examples drawn uniformly from all its active tokens, the same in every build; 16 at most are kept."""
+        return self._examples((RANDOM_BAND,), n)
+
+    def negatives(self, n: int = 16) -> list[Negative]:
+        """Hard negatives: strong examples of its neighbours, by decoder cosine and by co-activation, in whose whole
+        context it is nowhere active; 16 at most are kept. None if there is no such text, as for many dense features.
+        """
+        sql = f"""SELECT neighbour, place, half FROM {self.index.table("negative")}
+                  WHERE feature = ?::INTEGER ORDER BY rank LIMIT {max(int(n), 0)}"""
+        rows = self.index.rows(sql, self.feature)
+        windows = self.index.windows([row[1] for row in rows], *self.index.meta["window"])
+        return [
+            Negative(near, self._example(window, place, half, [], [], 0))
+            for window, (near, place, half) in zip(windows, rows, strict=True)
+        ]
+
+    def coactive(self, by: Literal["jaccard", "pmi", "pearson"] = "jaccard", n: int = 16) -> list[Partner]:
+        """The features most often active on the same tokens, strongest first; 16 at most are kept.
+
+        Args:
+            by: "jaccard", tokens of both over tokens of either; "pmi", pointwise mutual information in bits, of
+                features that share at least 5 tokens; "pearson", correlation of the activations over all tokens.
+            n: how many.
+
+        Raises:
+            StoreError: another measure.
+        """
+        if by not in MEASURES:
+            raise StoreError(f"there is no co-activation by {by!r}; choose one of {', '.join(MEASURES)}")
+        sql = f"""SELECT partner, value, together FROM {self.index.table("coactive")}
+                  WHERE feature = ?::INTEGER AND measure = ? ORDER BY rank LIMIT {max(int(n), 0)}"""
+        return [Partner(*row) for row in self.index.rows(sql, self.feature, by)]
+
+    def documents(self) -> list[InDocument]:
+        """Every document in which it is active, the one with the largest sum of activations first."""
+        sql = f"""SELECT key - {self.feature * self.index.n_places} AS place, half
+                  FROM {self.index.table("by_feature")} WHERE feature = {self.feature}"""
+        found = self.index.cursor().execute(sql).fetchnumpy()
+        place, half = np.asarray(found["place"]), np.asarray(found["half"])
+        if len(place) == 0:
+            return []
+        value = to_float(half).astype(np.float64)
+        document, group = np.unique(self.index.documents_of(place), return_inverse=True)
+        counts, sums = np.bincount(group), np.bincount(group, value)
+        largest = np.zeros(len(document))
+        np.maximum.at(largest, group, value)
+        order = np.lexsort((document, -sums))
+        names = self.index.documents
+        return [InDocument(names[document[i]], int(counts[i]), float(sums[i]), float(largest[i])) for i in order]
 
     def histogram(self) -> Histogram:
         """Its activations in 30 equal bins from 0 to its largest; empty if it is dead."""
@@ -194,45 +288,50 @@ class Feature:
             f"SELECT {columns} FROM {self.index.table(table)} WHERE feature = ?::INTEGER", self.feature
         )[0]
 
-    @cached_property
-    def _examples(self) -> dict[int, list[Example]]:
-        columns = "band, place, document, byte, start, tokens, spans, source, active, halves"
-        sql = f"SELECT {columns} FROM {self.index.table('example')} WHERE feature = ?::INTEGER ORDER BY band, rank"
-        found: dict[int, list[Example]] = {}
-        for band, *columns_of_one in self.index.rows(sql, self.feature):
-            found.setdefault(band, []).append(self._example(*columns_of_one))
-        return found
+    def _examples(self, bands: tuple[int, ...], n: int | None = None) -> list[Example]:
+        """The examples of some bands, or the first n."""
+        sql = f"""SELECT place, half, active, halves, band FROM {self.index.table("example")}
+                  WHERE feature = ?::INTEGER AND band IN ({", ".join(map(str, bands))}) ORDER BY band, rank"""
+        rows = self.index.rows(sql if n is None else f"{sql} LIMIT {max(int(n), 0)}", self.feature)
+        before, after = self.index.meta["window"]
+        windows = self.index.windows([row[0] for row in rows], before, after)
+        return [self._example(window, *row) for window, row in zip(windows, rows, strict=True)]
 
     def _example(
-        self,
-        place: int,
-        document: int,
-        byte: int,
-        start: int,
-        tokens: list[int],
-        spans: list[int],
-        source: bytes,
-        active: list[int],
-        halves: list[int],
+        self, window: Window, place: int, half: int, active: list[int], halves: list[int], band: int
     ) -> Example:
         context, position = divmod(place, self.index.context_length)
-        activations = np.zeros(self.index.context_length, np.float32)
-        activations[active] = to_float(np.array(halves, np.int16))
+        peak = position - window.start
+        activations = np.zeros(len(window.tokens), np.float32)
+        if active:
+            activations[np.array(active) + peak] = to_float(np.array(halves, np.int16))
         return Example(
             context=context,
             position=position,
-            value=float(activations[position]),
-            document=self.index.documents[document],
-            byte=byte,
-            start=start,
-            tokens=tokens,
-            pieces=self.index.cut(tokens, spans, source),
-            special=[span < 0 for span in spans],
-            activations=activations[start : start + len(tokens)],
-            peak=position - start,
+            value=float(to_float(np.array([half], np.int16))[0]),
+            document=window.document,
+            byte=window.byte,
+            start=window.start,
+            tokens=window.tokens,
+            pieces=window.pieces,
+            special=window.special,
+            activations=activations,
+            peak=peak,
+            _band=band,
             _index=self.index,
-            _context_activations=activations,
+            _activations=self._in_context,
         )
+
+    def _in_context(self, context: int) -> NDArray[np.float32]:
+        """float32[context_length], its activations in one context."""
+        length = self.index.context_length
+        low = self.feature * self.index.n_places + context * length
+        sql = f"""SELECT key - {low}, half FROM {self.index.table("by_feature")}
+                  WHERE feature = {self.feature} AND key BETWEEN {low} AND {low + length - 1}"""
+        out = np.zeros(length, np.float32)
+        for position, half in self.index.rows(sql):
+            out[position] = to_float(np.array([half], np.int16))[0]
+        return out
 
     def __repr__(self) -> str:
         s = self.stats

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from store.errors import StoreError
 from store.reading import quoted
@@ -32,6 +36,23 @@ class Context:
     def text(self) -> list[str]:
         """One string per token, for showing (see `store.text.display_pieces`)."""
         return display_pieces(self.pieces)
+
+
+@dataclass(frozen=True)
+class Window:
+    """Some tokens of a context around a place.
+
+    Attributes:
+        document: name; byte: offset of the place's token in the document.
+        start: position in the context of the window's first token; tokens, pieces, special: as in `Context`.
+    """
+
+    document: str
+    byte: int
+    start: int
+    tokens: list[int]
+    pieces: list[bytes]
+    special: list[bool]
 
 
 @dataclass(frozen=True)
@@ -63,6 +84,11 @@ class Index:
     def context_length(self) -> int:
         """Tokens per context."""
         return int(self.meta["context_length"])
+
+    @property
+    def n_places(self) -> int:
+        """Tokens of all contexts, special ones included."""
+        return int(self.meta["n_contexts"]) * self.context_length
 
     def table(self, name: str) -> str:
         """A table's or view's full name in SQL."""
@@ -100,6 +126,52 @@ class Index:
         tokens, spans, source = found[0]
         return Context(context, tokens, self.cut(tokens, spans, source), [span < 0 for span in spans])
 
+    def windows(self, places: Sequence[int], before: int, after: int) -> list[Window]:
+        """The text from `before` tokens before to `after` tokens after each place (context · context_length +
+        position), within its context.
+        """
+        if not places:
+            return []
+        length, plain = self.context_length, bool(self.meta["plain_text"])
+        wanted = ", ".join(map(str, sorted({place // length for place in places})))
+        columns = "context, tokens" if plain else "context, tokens, spans, source"
+        found = {
+            row[0]: row[1:]
+            for row in self.rows(f"SELECT {columns} FROM {self.table('context')} WHERE context IN ({wanted})")
+        }
+        vocabulary, special = self.vocabulary, set(self.meta["special_tokens"])
+        begins, documents, offsets = self._segments
+        run = np.searchsorted(begins, places, side="right") - 1
+        out = []
+        for place, segment in zip(places, run.tolist(), strict=True):
+            tokens, *rest = found[place // length]
+            position = place % length
+            start, stop = max(position - before, 0), min(position + after + 1, length)
+            if plain:
+                pieces = [vocabulary[token] for token in tokens[:stop]]
+                hidden = [token in special for token in tokens[start:stop]]
+            else:
+                pieces = self.cut(tokens, *rest)[:stop]
+                hidden = [span < 0 for span in rest[0][start:stop]]
+            opened = int(begins[segment]) % length if begins[segment] // length == place // length else 0
+            byte = int(offsets[segment]) + sum(map(len, pieces[opened:position]))
+            document = self.documents[documents[segment]]
+            out.append(Window(document, byte, start, tokens[start:stop], pieces[start:], hidden))
+        return out
+
+    def documents_of(self, places: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Document number of each place."""
+        begins, documents, _ = self._segments
+        return documents[np.searchsorted(begins, places, side="right") - 1]
+
+    @cached_property
+    def _segments(self) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
+        """Place, document and byte at which every run of a document begins, by place."""
+        sql = f"SELECT context, position, document, byte FROM {self.table('segment')} ORDER BY context, position"
+        found = self.cursor().execute(sql).fetchnumpy()
+        place = np.asarray(found["context"]).astype(np.int64) * self.context_length + np.asarray(found["position"])
+        return place, np.asarray(found["document"]), np.asarray(found["byte"])
+
     def cut(self, tokens: list[int], spans: list[int], source: bytes) -> list[bytes]:
         """The bytes of each token; a span of -1 marks a special token, which has a name instead."""
         pieces, start = [], 0
@@ -114,11 +186,8 @@ class Index:
     def codes(self, context: int) -> Relation:
         """Every active feature of every token of a context: position, token, feature, value."""
         self._check_context(context)
-        first, last = context * self.context_length, (context + 1) * self.context_length - 1
-        f16 = f"{quoted(self.alias)}.f16"
-        sql = f"""SELECT position, token, feature, {f16}(half) AS value
-                FROM (SELECT (place - {first})::INTEGER AS position, unnest(features) AS feature, unnest(halves) AS half
-                      FROM {self.table("by_token")} WHERE place BETWEEN {first} AND {last})
+        sql = f"""SELECT position, token, feature, value
+                FROM (SELECT position, feature, value FROM {self.table("code")} WHERE context = {context:d})
                 JOIN (SELECT (generate_subscripts(tokens, 1) - 1)::INTEGER AS position, unnest(tokens) AS token
                       FROM {self.table("context")} WHERE context = {context:d}) USING (position)
                 ORDER BY position, feature"""

@@ -22,11 +22,18 @@ def latest(kind: str) -> int:
 
 
 def check_version(kind: str, found: int, path: object) -> None:
-    """Raise StoreError if a file was written by a newer version of the store."""
+    """Raise StoreError if a file was written by a newer version of the store, or an index by an older one: indexes are
+    not migrated but built again.
+    """
     if found > latest(kind):
         raise StoreError(
             f"{path} was written by a newer version (schema {found}, this one reads up to {latest(kind)}); "
             "update saebench"
+        )
+    if kind == "index" and found < latest(kind):
+        raise StoreError(
+            f"{path} was written by an older version (schema {found}, this one reads {latest(kind)}); "
+            "delete it and run `saebench index` again"
         )
 
 

@@ -1,10 +1,11 @@
 """What lies at every place (context * context_length + position) of an index, in files mapped into memory.
 
-8 + 4 + 4 + 8 bytes per token and the source text, in the page cache rather than in the process.
+4 + 4 + 8 bytes per token, in the page cache rather than in the process.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from store.staging import Part, read
 
 BEFORE, AFTER = 24, 16
-"""The window of text stored with an example: tokens before and after its peak."""
+"""The window of text shown with an example: tokens before and after its peak."""
 SAME_BEFORE, SAME_AFTER = 8, 4
 """Two examples show the same text if these many tokens before and after the peak are equal."""
 WINDOW = (BEFORE, AFTER, SAME_BEFORE, SAME_AFTER)
@@ -23,68 +24,60 @@ WINDOW = (BEFORE, AFTER, SAME_BEFORE, SAME_AFTER)
 
 @dataclass(frozen=True)
 class Positions:
-    """Per place: token id, bytes of source (-1: special), first byte in `source`, hash of the tokens around it."""
+    """Per place: token id, bytes of source (-1: special), hash of the tokens around it; where documents begin."""
 
     length: int
     tokens: NDArray[np.int32]
     spans: NDArray[np.int32]
-    first_byte: NDArray[np.int64]
     around: NDArray[np.uint64]
-    source: NDArray[np.uint8]
     segment_places: NDArray[np.int64]
     segment_documents: NDArray[np.int32]
-    segment_bytes: NDArray[np.int64]
-
-    def segment_of(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Index of the segment that holds each place."""
-        return np.searchsorted(self.segment_places, places, side="right") - 1
 
     def documents_of(self, places: NDArray[np.int64]) -> NDArray[np.int32]:
         """Document number of each place."""
-        return self.segment_documents[self.segment_of(places)]
+        return self.documents[places]
 
-    def bytes_of(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Offset of each place's token in its document."""
-        segment = self.segment_of(places)
-        run = self.first_byte[places] - self.first_byte[self.segment_places[segment]]
-        return self.segment_bytes[segment] + run
+    @cached_property
+    def documents(self) -> NDArray[np.int32]:
+        """Document number of every place, -1 before the first document."""
+        segment = np.searchsorted(self.segment_places, np.arange(len(self.tokens)), side="right")
+        return np.concatenate([np.array([-1], np.int32), self.segment_documents])[segment]
 
     def ordinary(self) -> NDArray[np.int64]:
         """Places of tokens that are not special."""
         return np.flatnonzero(self.spans >= 0)
 
+    @cached_property
+    def opening(self) -> NDArray[np.bool_]:
+        """Which places hold the first ordinary token of their context."""
+        ordinary = (self.spans >= 0).reshape(-1, self.length)
+        out = np.zeros(ordinary.shape, bool)
+        out[np.arange(len(out)), ordinary.argmax(1)] = True
+        return out.ravel()
+
 
 def map_positions(parts: Sequence[Part], length: int, scratch: Path) -> Positions:
-    """Spread the staged contexts over files in `scratch`."""
+    """Spread the staged contexts over files in `scratch`, for `open_positions`."""
     n = parts[-1].stop * length
     tokens, spans = _file(scratch / "tokens", np.int32, n), _file(scratch / "spans", np.int32, n)
-    first_byte, around = _file(scratch / "first_byte", np.int64, n), _file(scratch / "around", np.uint64, n)
+    around = _file(scratch / "around", np.uint64, n)
     segments: list[NDArray[np.int64]] = []
-    n_bytes = 0
-    with (scratch / "source").open("wb") as source:
-        for part in parts:
-            table = read(part.contexts)
-            here = slice(part.start * length, part.stop * length)
-            tokens[here], spans[here] = flat(table["tokens"]), flat(table["spans"])
-            widths = np.maximum(spans[here], 0).astype(np.int64)
-            first_byte[here] = n_bytes + np.cumsum(widths) - widths
-            n_bytes += int(widths.sum())
-            around[here] = hashes_around(tokens[here].reshape(-1, length)).ravel()
-            source.writelines(table["source"].to_pylist())
-            segments.append(_segments(table, length))
-    found = np.concatenate(segments)
-    text: NDArray[np.uint8] = np.memmap(scratch / "source", np.uint8, "r") if n_bytes else np.zeros(0, np.uint8)
-    return Positions(
-        length,
-        tokens,
-        spans,
-        first_byte,
-        around,
-        text,
-        found[:, 0].copy(),
-        found[:, 1].astype(np.int32),
-        found[:, 2].copy(),
-    )
+    for part in parts:
+        table = read(part.contexts)
+        here = slice(part.start * length, part.stop * length)
+        tokens[here], spans[here] = flat(table["tokens"]), flat(table["spans"])
+        around[here] = hashes_around(tokens[here].reshape(-1, length)).ravel()
+        segments.append(_segments(table, length))
+    np.save(scratch / "segments.npy", np.concatenate(segments)[:, :2])
+    return open_positions(length, scratch)
+
+
+def open_positions(length: int, scratch: Path) -> Positions:
+    """What `map_positions` has written."""
+    kinds = {"tokens": np.int32, "spans": np.int32, "around": np.uint64}
+    mapped = {name: np.memmap(scratch / name, kind, "r") for name, kind in kinds.items()}
+    segments = np.load(scratch / "segments.npy")
+    return Positions(length, **mapped, segment_places=segments[:, 0], segment_documents=segments[:, 1].astype(np.int32))
 
 
 def _file(path: Path, dtype: Any, size: int) -> NDArray[Any]:

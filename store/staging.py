@@ -141,14 +141,18 @@ def _write_table(table: pa.Table, path: Path) -> None:
 
 def _code_table(block: ContextBlock, first_context: int) -> pa.Table:
     length = block.tokens.shape[1]
-    places = np.repeat(np.arange(block.tokens.size, dtype=np.int64), np.diff(block.offsets))
+    places = np.repeat(np.arange(block.tokens.size, dtype=np.uint64), np.diff(block.offsets))
     halves = to_bits(block.values)
-    order = np.lexsort((block.features, places))
-    order = order[halves[order] > 0]
-    places, features = places[order], block.features[order].astype(np.int32)
-    if ((np.diff(places) == 0) & (np.diff(features) == 0)).any():
+    kept = halves > 0
+    key = ((places << np.uint64(32)) | block.features.astype(np.uint64))[kept]
+    halves = halves[kept]
+    if (key[1:] <= key[:-1]).any():
+        order = np.argsort(key, kind="stable")
+        key, halves = key[order], halves[order]
+    places, features = (key >> np.uint64(32)).astype(np.int64), (key & np.uint64(0xFFFFFFFF)).astype(np.int32)
+    if (key[1:] == key[:-1]).any():
         raise StoreError("this block of contexts cannot be stored: a token has the same feature twice")
-    return pa.table({"place": places + first_context * length, "feature": features, "half": halves[order]})
+    return pa.table({"place": places + first_context * length, "feature": features, "half": halves})
 
 
 def _context_table(block: ContextBlock, first_context: int) -> pa.Table:

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from store.halfs import to_float
+from store.counting import within_rows
+from store.halfs import to_bits, to_float
 
 QUANTILES = (50, 250, 500, 750, 950, 990)
 """Thousandths; quantile p of n sorted values is number ceil(p n) (nearest rank)."""
+_HALVES = 1 << 15
+"""Half-float bits of positive values lie below."""
 BINS = 30
 """Equal bins of the activation histogram, from 0 to the feature's largest activation."""
 
@@ -41,18 +44,10 @@ class Codes:
         return np.diff(self.bounds)
 
 
-def gather(
-    first: int, n: int, features: NDArray[np.int32], places: NDArray[np.int64], halves: NDArray[np.int16]
-) -> Codes:
-    """Codes from the columns of the table `by_feature`."""
-    local = features - np.int32(first)
-    bounds = np.searchsorted(local, np.arange(n + 1)).astype(np.int64)
-    bits = max(len(local) - 1, 1).bit_length()
-    if n.bit_length() + 15 + bits > 63:
-        raise ValueError("too many codes at once")
-    key = (local.astype(np.int64) << (15 + bits)) | (halves.astype(np.int64) << bits) | np.arange(len(local))
-    key.sort()
-    return Codes(first, local, places, halves, bounds, key & ((1 << bits) - 1))
+def gather(first: int, bounds: NDArray[np.int64], places: NDArray[np.int64], halves: NDArray[np.int16]) -> Codes:
+    """The codes of the features from `first` on; those of feature first + i are bounds[i]:bounds[i + 1]."""
+    local = np.repeat(np.arange(len(bounds) - 1, dtype=np.int32), np.diff(bounds))
+    return Codes(first, local, places, halves, bounds, within_rows(bounds, halves, _HALVES).astype(np.int64))
 
 
 def quantiles(codes: Codes) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -81,24 +76,30 @@ def means(codes: Codes) -> NDArray[np.float64]:
 def distinct(codes: Codes, groups: NDArray[np.int32]) -> NDArray[np.int64]:
     """int64[n], how many different groups (for instance documents) each feature's codes fall into."""
     key = (codes.features.astype(np.int64) << 32) | groups
-    return np.bincount(np.unique(key) >> 32, minlength=len(codes.n_active))
+    if (key[1:] < key[:-1]).any():
+        key.sort()
+    new = np.diff(key, prepend=-1) != 0
+    return np.bincount(codes.features[new], minlength=len(codes.n_active))
 
 
 def top_tokens(codes: Codes, tokens: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The token that carries most of each feature's activation (lowest id if tied), and its share; (-1, 0) if dead."""
     n = len(codes.n_active)
-    key = (codes.features.astype(np.int64) << 46) | (tokens.astype(np.int64) << 15) | codes.halves
-    key.sort()
-    values = to_float((key & 0x7FFF).astype(np.int16)).astype(np.float64)
-    key >>= 15
-    start = np.flatnonzero(np.diff(key, prepend=-1))
-    key, mass = key[start], np.add.reduceat(values, start) if len(start) else values
-    order = np.lexsort((key, -mass, key >> 31))
-    first = order[np.flatnonzero(np.diff(key[order] >> 31, prepend=-1))]
     token, share = np.full(n, -1, np.int64), np.zeros(n)
-    alive = key[first] >> 31
-    token[alive] = key[first] & 0x7FFFFFFF
-    share[alive] = mass[first] / np.bincount(key >> 31, mass, n)[alive]
+    if len(tokens) == 0:
+        return token, share
+    order = within_rows(codes.bounds, tokens, int(tokens.max()) + 1)
+    key = (codes.features.astype(np.int64) << 32) | tokens[order]
+    start = np.flatnonzero(np.diff(key, prepend=-1))
+    mass = np.add.reduceat(to_float(codes.halves[order]).astype(np.float64), start)
+    feature = key[start] >> 32
+    begins = np.flatnonzero(np.diff(feature, prepend=-1))
+    alive, width = feature[begins], np.diff(begins, append=len(feature))
+    largest_mass = np.maximum.reduceat(mass, begins)
+    winners = np.flatnonzero(mass == np.repeat(largest_mass, width))
+    first = winners[np.flatnonzero(np.diff(feature[winners], prepend=-1))]
+    token[alive] = key[start[first]] & 0xFFFFFFFF
+    share[alive] = largest_mass / np.add.reduceat(mass, begins)
     return token, share
 
 
@@ -107,11 +108,26 @@ def histograms(codes: Codes) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     also its upper edge. Zeros for dead features.
     """
     edges = (largest(codes).astype(np.float64)[:, None] * np.arange(BINS + 1) / BINS).astype(np.float32)
-    values = to_float(codes.halves)
-    table, row = edges.ravel(), codes.features.astype(np.int64) * (BINS + 1)
-    with np.errstate(divide="ignore"):
-        guess = np.minimum((values * (BINS / table[row + BINS])).astype(np.int64), BINS - 1)
-    guess -= values < table[row + guess]
-    guess += (guess < BINS - 1) & (values >= table[row + guess + 1])
-    counts = np.bincount(codes.features.astype(np.int64) * BINS + guess, minlength=len(edges) * BINS)
-    return edges, counts.reshape(-1, BINS)
+    key = (codes.features.astype(np.int64) * _HALVES) + codes.halves[codes.by_value]
+    wanted = np.arange(len(edges))[:, None] * _HALVES + _at_least(edges[:, :-1])
+    below = np.append(np.searchsorted(key, wanted), codes.bounds[1:, None], axis=1)
+    return edges, np.diff(below, axis=1)
+
+
+def _at_least(values: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Bits of the smallest half that is not below each value."""
+    bits = to_bits(values)
+    return bits.astype(np.int64) + (to_float(bits) < values)
+
+
+def share_at_commonest_position(codes: Codes, length: int) -> NDArray[np.float64]:
+    """float64[n], the share of each feature's codes that lie at the one position in a context where most do."""
+    n = len(codes.n_active)
+    cell = codes.features.astype(np.int64) * length + codes.places % length
+    most = np.bincount(cell, minlength=n * length).reshape(n, length).max(1)
+    return most / np.maximum(codes.n_active, 1)
+
+
+def share_of(codes: Codes, chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """float64[n], the share of each feature's codes that are chosen; 0 for dead features."""
+    return np.bincount(codes.features[chosen], minlength=len(codes.n_active)) / np.maximum(codes.n_active, 1)

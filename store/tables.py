@@ -11,6 +11,16 @@ from store.blocks import DecoderTables
 from store.positions import Positions
 from store.staging import lists
 
+DENSE = 0.1
+"""A feature active on a larger share of tokens is dense."""
+DUPLICATE = 0.9
+"""A feature whose nearest decoder row has a larger cosine is a duplicate."""
+POSITION_LOCKED, SEEN = 0.5, 20
+"""A feature is locked to a position if this share of its active tokens lie at one position, and these many are seen."""
+BOS_ONLY = 0.95
+"""A feature is of the beginning only if this share of its active tokens are the first ordinary one of a context."""
+FLAGS = (DENSE, DUPLICATE, POSITION_LOCKED, SEEN, BOS_ONLY)
+
 
 def feature_tables(
     codes: statistics.Codes,
@@ -44,11 +54,28 @@ def feature_tables(
         "encoder_decoder_cosine": decoder.encoder_decoder_cosine[own],
         "promoted": _token_lists(decoder.promoted[own], text),
         "suppressed": _token_lists(decoder.suppressed[own], text),
+        **_flags(codes, positions, n_tokens, decoder),
     })  # fmt: skip
     rows = np.arange(n + 1)
     widths = (edges.shape[1], counts.shape[1])
     columns = {"edges": lists(edges.ravel(), rows * widths[0]), "counts": lists(counts.ravel(), rows * widths[1])}
     return feature, pa.table({"feature": number, **columns})
+
+
+def _flags(
+    codes: statistics.Codes, positions: Positions, n_tokens: int, decoder: DecoderTables
+) -> dict[str, NDArray[np.bool_]]:
+    n = len(codes.n_active)
+    seen = codes.n_active >= SEEN
+    cosine = decoder.neighbour_cosine[codes.first : codes.first + n]
+    opening = statistics.share_of(codes, positions.opening[codes.places]) >= BOS_ONLY
+    return {
+        "dead": codes.n_active == 0,
+        "dense": codes.n_active > DENSE * n_tokens,
+        "duplicate": cosine.max(1, initial=-1) > DUPLICATE,
+        "position_locked": (statistics.share_at_commonest_position(codes, positions.length) >= POSITION_LOCKED) & seen,
+        "bos_only": opening & (codes.n_active > 0),
+    }
 
 
 def _token_lists(ids: NDArray[np.int32], text: NDArray[np.object_]) -> pa.ListArray:

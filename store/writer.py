@@ -1,10 +1,8 @@
 """Building an index: stage blocks as they come, then sort them into one file."""
 
-import fcntl
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -16,6 +14,8 @@ from store.blocks import ContextBlock, DecoderTables
 from store.canonical import CLEARED
 from store.errors import StoreError, explained
 from store.files import condemned_name, remove_folder, write_atomically
+from store.locks import acquire
+from store.memory import LEAST_MEMORY, MEMORY
 from store.migrations import latest
 from store.reading import read_meta
 from store.staging import DOCUMENTS, INPUTS, Part, canonical_json, open_manifest, sweep, write_part
@@ -91,6 +91,7 @@ class IndexWriter:
         documents: Sequence[tuple[str, int, str]],
         vocabulary: Sequence[bytes],
         decoder: DecoderTables,
+        memory: int = MEMORY,
     ) -> Path:
         """Sort everything staged into `destination/<index_id>.<content hash>.duckdb`, then remove the staging folder.
 
@@ -100,6 +101,8 @@ class IndexWriter:
             documents: (name, size in bytes, sha256) by document number.
             vocabulary: bytes of each token id; of special tokens their name.
             decoder: tables made from the SAE's weights.
+            memory: bytes that the finaliser and its helper processes may use together, from 256 MiB on. More of it
+                means fewer passes; the file is the same.
 
         Returns:
             The finished file, complete and forced to the disk.
@@ -109,6 +112,8 @@ class IndexWriter:
                 staged stays, so that the same command can be run again.
         """
         split_index_id(index_id)
+        if memory < LEAST_MEMORY:
+            raise StoreError(f"an index cannot be built in {memory} bytes; allow {LEAST_MEMORY >> 20} MiB or more")
         if not self._parts:
             raise StoreError(f"nothing to index for {index_id}: the corpus has no contexts")
         decoder.check(self._n_latents, len(vocabulary))
@@ -116,7 +121,7 @@ class IndexWriter:
             text = canonical_json([list(document) for document in documents])
             write_atomically(self._staging / DOCUMENTS, lambda path: _write(path, text.encode()))
             write_atomically(self._staging / INPUTS, lambda path: _save_inputs(path, vocabulary, decoder))
-        path = _build_elsewhere(self._staging, Path(destination), index_id, self._lock.fileno())
+        path = _build_elsewhere(self._staging, Path(destination), index_id, memory, self._lock.fileno())
         with explained("cannot remove", self._staging):
             remove_folder(self._staging)
             self._parts = []
@@ -140,17 +145,10 @@ def _lock_path(staging: Path) -> Path:
 
 def _lock(staging: Path) -> IO[bytes]:
     """A lock that ends with the last process that holds it, this one or the finaliser it started."""
-    file = _lock_path(staging).open("ab")
-    give_up = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return file
-        except BlockingIOError:
-            if time.monotonic() > give_up:
-                file.close()
-                raise StoreError(f"another process is building {staging.name}; wait until it has finished") from None
-        time.sleep(0.05)
+    try:
+        return acquire(_lock_path(staging), _PATIENCE)
+    except BlockingIOError:
+        raise StoreError(f"another process is building {staging.name}; wait until it has finished") from None
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -165,11 +163,12 @@ def _save_inputs(path: Path, vocabulary: Sequence[bytes], decoder: DecoderTables
         np.savez(file, vocabulary=text, vocabulary_lengths=lengths, **arrays)
 
 
-def _build_elsewhere(staging: Path, destination: Path, index_id: str, lock: int) -> Path:
+def _build_elsewhere(staging: Path, destination: Path, index_id: str, memory: int, lock: int) -> Path:
     """Run the finaliser in a process whose allocator clears memory (see `store.canonical`)."""
     package = str(Path(__file__).resolve().parent.parent)
     search = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, "-m", "store.build", str(staging.resolve()), str(destination.resolve()), index_id]
+    arguments = [str(staging.resolve()), str(destination.resolve()), index_id, str(memory)]
+    command = [sys.executable, "-m", "store.build", *arguments]
     environment = {**os.environ, **CLEARED, "PYTHONPATH": search}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, pass_fds=[lock], check=False)
     if done.returncode == 0:

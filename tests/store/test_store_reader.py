@@ -257,3 +257,13 @@ def test_a_newer_index_is_refused(copied: Path):
         pytest.raises(StoreError, match=r"written by a newer version.*update saebench"),
     ):
         store.features()
+
+
+def test_an_older_index_is_refused_with_what_to_do(copied: Path):
+    with duckdb.connect(str(index_file(copied))) as connection:
+        connection.execute("UPDATE meta SET value = '1' WHERE key = 'schema_version'")
+    with (
+        FeatureStore.open(copied) as store,
+        pytest.raises(StoreError, match=r"written by an older version.*delete it and run `saebench index` again"),
+    ):
+        store.features()

@@ -24,7 +24,8 @@ def dense_codes(draw: st.DrawFn) -> np.ndarray:
 def gather(dense: np.ndarray, first: int = 5) -> statistics.Codes:
     features, places = np.nonzero(dense)
     halves = dense[features, places].view(np.int16)
-    return statistics.gather(first, len(dense), (features + first).astype(np.int32), places, halves)
+    bounds = np.searchsorted(features, np.arange(len(dense) + 1))
+    return statistics.gather(first, bounds, places, halves)
 
 
 @given(dense_codes())

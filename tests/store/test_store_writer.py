@@ -15,6 +15,7 @@ from synthetic import LENGTH, Synthetic
 
 from store import FeatureStore, IndexWriter, StoreError, find_index, index_id, indexes_folder, staging_folder
 from store.errors import explained
+from store.memory import LEAST_MEMORY
 
 ID = index_id(synthetic.SAE, synthetic.CORPUS)
 
@@ -193,6 +194,15 @@ def test_a_full_disk_says_so_and_can_be_continued(
     assert not [name for name in files(tmp_path) if name.endswith((".tmp", ".duckdb"))]
     synthetic.build(tmp_path)
     assert only_index(tmp_path).read_bytes() == only_index(workspace).read_bytes()
+
+
+def test_memory_changes_nothing_but_too_little_is_refused(
+    staged: IndexWriter, tmp_path: Path, workspace: Path, data: Synthetic
+):
+    inputs = (indexes_folder(tmp_path), ID, data.documents, data.vocabulary, data.decoder)
+    with pytest.raises(StoreError, match="cannot be built in 1000 bytes; allow 256 MiB or more"):
+        staged.finish(*inputs, memory=1000)
+    assert staged.finish(*inputs, memory=LEAST_MEMORY).read_bytes() == only_index(workspace).read_bytes()
 
 
 def test_no_space_left_is_a_full_disk(tmp_path: Path):
