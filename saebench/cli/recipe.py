@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import Field
 
 from saebench.config import CorpusConfig, HarvestConfig, ModelConfig, Section, load_recipe
+from saebench.explaining.config import ExplainConfig
 from saebench.indexing.config import IndexConfig
 from saebench.training.config import TrainConfig
 
@@ -31,6 +32,7 @@ class Recipe(Section):
     train: TrainConfig = TrainConfig(tokens=3_000_000)
     evaluate: EvaluateConfig = EvaluateConfig()
     index: IndexConfig = IndexConfig()
+    explain: ExplainConfig = ExplainConfig()
 
 
 def read_recipe(path: Path | None, overrides: list[str]) -> Recipe:
