@@ -30,7 +30,7 @@ from store.migrations import latest, migrations
 from store.plain import text_of_tokens
 from store.positions import AFTER, BEFORE, SAME_AFTER, SAME_BEFORE, Positions, map_positions
 from store.sorting import SortedCodes, open_codes, runs, sort_codes
-from store.staging import DOCUMENTS, INPUTS, MANIFEST, Part, canonical_json, lists, read, sweep
+from store.staging import DOCUMENTS, INPUTS, MANIFEST, Part, canonical_json, lists, sweep
 from store.tables import ranked
 from store.work import Task, decoder_of, describe, die_with_parent, partners, vocabulary_of
 from store.workspace import split_index_id
@@ -42,7 +42,8 @@ of more, a look-up has to unpack more."""
 _CODES_AT_ONCE = 1_000_000
 _FEATURES_AT_ONCE = 1 << 12
 _PAIRS_AT_ONCE = 1_000_000
-_ROWS_AT_ONCE = 8 * 491_520
+_ROWS_AT_ONCE = 1 << 22
+_CONTEXTS_AT_ONCE = 1 << 14
 BUILDING = "building"
 
 
@@ -56,17 +57,20 @@ def build(staging: Path, destination: Path, index_id: str, memory: int = MEMORY)
     parts = sweep(staging)
     documents: list[list[Any]] = json.loads((staging / DOCUMENTS).read_text(encoding="utf-8"))
     inputs = dict(np.load(staging / INPUTS, allow_pickle=False))
-    content = content_hash(manifest, parts, documents, inputs)
-    path = destination / f"{index_id}.{content[:12]}.duckdb"
-    if path.exists():
-        return path
+    n_places = parts[-1].stop * manifest["context_length"]
     scratch = staging / BUILDING
     shutil.rmtree(scratch, ignore_errors=True)
     with explained("cannot build the index in", scratch), _removed_on_failure(scratch):
         scratch.mkdir(parents=True)
         temporary = scratch / "index.duckdb"
         with _helpers(memory) as submit:
-            _Builder(temporary, staging, manifest, index_id, memory, submit).run(parts, documents, inputs, content)
+            sorting = submit(sort_codes, parts, n_places, manifest["n_latents"], memory // 4, scratch)
+            content = content_hash(manifest, parts, documents, inputs)
+            path = destination / f"{index_id}.{content[:12]}.duckdb"
+            if path.exists():
+                return path
+            builder = _Builder(temporary, staging, manifest, index_id, memory, submit)
+            builder.run(parts, documents, inputs, content, sorting)
         canonical.seal(temporary, bytes.fromhex(content)[:16])
         sync(temporary)
         destination.mkdir(parents=True, exist_ok=True)
@@ -117,12 +121,18 @@ class _Builder:
         self.connection.execute(f"ATTACH {_quoted(str(path))} AS built ({options})")
         self.connection.execute("USE built")
 
-    def run(self, parts: list[Part], documents: list[list[Any]], inputs: dict[str, NDArray[Any]], content: str) -> None:
-        """All tables in one transaction, then a checkpoint."""
+    def run(
+        self,
+        parts: list[Part],
+        documents: list[list[Any]],
+        inputs: dict[str, NDArray[Any]],
+        content: str,
+        sorting: "Future[None]",
+    ) -> None:
+        """All tables in one transaction, then a checkpoint; `sorting` is over when the codes are sorted."""
         vocabulary, decoder = vocabulary_of(inputs), decoder_of(inputs)
         decoder.check(self.n_latents, len(vocabulary))
         n_places = parts[-1].stop * self.length
-        sorting = self.submit(sort_codes, parts, n_places, self.n_latents, self.memory // 4, self.scratch)
         self.connection.execute("BEGIN")
         sizes = {"context_length": self.length, "n_features": self.n_latents, "n_places": n_places}
         for sql in migrations("index"):
@@ -139,7 +149,7 @@ class _Builder:
         task = Task(self.scratch, self.inputs, self.length, len(ordinary), n_documents)
         codes = open_codes(self.scratch)
         described, met = self._submit(task, codes)
-        self._insert_by_context(parts)
+        self._insert_by_context(codes)
         self._insert_by_feature(codes)
         headline = self._insert_features(described, met, codes, decoder)
         counts = {"n_tokens": len(ordinary), "n_documents": n_documents, "n_codes": int(codes.bounds[-1])}
@@ -171,23 +181,21 @@ class _Builder:
                 FROM (SELECT context, unnest(segments) AS s FROM read_parquet({files})) ORDER BY context, s.position"""
         )
 
-    def _insert_by_context(self, parts: list[Part]) -> None:
-        """Sort each part by feature, and the outcome by context, which keeps the order of features within one."""
-        for part in parts:
-            codes = read(part.codes)
-            first = part.start * self.length
-            per_place = np.bincount(codes["place"].to_numpy() - first, minlength=(part.stop - part.start) * self.length)
-            bounds = np.concatenate([[0], np.cumsum(per_place)])
-            feature, half = codes["feature"].to_numpy(), codes["half"].to_numpy()
-            bounds, places, half = by_column(bounds, feature, self.n_latents, half)
-            packed = ((places % self.length).astype(np.int64) << 16) | half
-            bounds, feature, packed = by_column(bounds, places // self.length, part.stop - part.start, packed)
-            counts = bounds[1:] - bounds[:-1]
-            context = np.repeat(np.arange(part.start, part.stop, dtype=np.int32), counts)
+    def _insert_by_context(self, codes: SortedCodes) -> None:
+        """Sort some contexts at a time by feature, and the outcome by context, which keeps the order of features."""
+        per_context = codes.token_bounds[:: self.length]
+        for first, n in runs(per_context, _ROWS_AT_ONCE // 4, _CONTEXTS_AT_ONCE):
+            bounds = codes.token_bounds[first * self.length : (first + n) * self.length + 1]
+            here = slice(bounds[0], bounds[-1])
+            features, halves = codes.token_features[here], codes.token_halves[here]
+            ends, places, half = by_column(bounds - bounds[0], features, self.n_latents, halves)
+            packed = ((places % self.length) << 16) | half
+            ends, feature, packed = by_column(ends, places // self.length, n, packed)
+            counts = ends[1:] - ends[:-1]
+            context = np.repeat(np.arange(first, first + n, dtype=np.int32), counts)
             key = (context * np.int64(self.n_latents) + feature) * self.length + (packed >> 16)
-            self._insert(
-                "by_context", pa.table({"context": context, "key": key, "half": (packed & 0xFFFF).astype(np.int16)})
-            )
+            half = (packed & 0xFFFF).astype(np.int16)
+            self._insert("by_context", pa.table({"context": context, "key": key, "half": half}))
 
     def _insert_by_feature(self, codes: SortedCodes) -> None:
         n_places = len(codes.token_bounds) - 1
@@ -317,4 +325,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # at once: what libraries remark while the interpreter is taken down would follow the error's line

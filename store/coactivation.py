@@ -10,6 +10,7 @@ tokens, on n of them together:
 - pearson: correlation of the two activations over all T tokens, zeros included, for n ≥ 1
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +26,8 @@ PARTNERS = 16
 MIN_TOGETHER = 5
 """Tokens that two features must share for their PMI to count."""
 MEASURES = ("jaccard", "pmi", "pearson")
-_TOKENS_AT_ONCE = 4096
+_CODES_AT_ONCE = 4096
+_BLOCKS = 4 * PARTNERS
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,35 @@ class Together:
     """What one feature shares with the features that it meets, itself left out.
 
     Attributes:
-        partners: int64[n], rising; tokens: int64[n], on which both are active; products: float64[n], the sum over
-            these of the two activations' product.
+        feature: its number; partners: int64[n], rising.
+        tokens: int64[n], on which both are active; products: float64[n], the sum over these of the two activations'
+            product.
     """
 
+    feature: int
     partners: NDArray[np.int64]
     tokens: NDArray[np.int64]
     products: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Marginals:
+    """Of every feature over all tokens: how many it is active on, the sum of its activations, and 1 / sqrt(T Σ v² −
+    (Σ v)²), zero if that is not finite.
+    """
+
+    n_tokens: int
+    tokens: NDArray[np.float64]
+    sums: NDArray[np.float64]
+    inverse: NDArray[np.float64]
+
+
+def marginals(codes: SortedCodes, n_tokens: int) -> Marginals:
+    """The marginals of all features, of a corpus with n_tokens ordinary tokens."""
+    variance = n_tokens * codes.squares - codes.sums**2
+    inverse = np.zeros(len(variance))
+    inverse[variance > 0] = 1 / np.sqrt(variance[variance > 0])
+    return Marginals(n_tokens, np.diff(codes.bounds).astype(np.float64), codes.sums, inverse)
 
 
 def by_token(codes: SortedCodes) -> csr_matrix:
@@ -48,60 +72,94 @@ def by_token(codes: SortedCodes) -> csr_matrix:
     return csr_matrix((codes.token_values, codes.token_features, codes.token_bounds), shape=shape, copy=False)
 
 
-def together(codes: SortedCodes, rows: csr_matrix, feature: int) -> Together:
-    """Count one feature's partners; `rows` is `by_token(codes)`."""
-    own = slice(codes.bounds[feature], codes.bounds[feature + 1])
-    places, values = codes.places[own], to_float(codes.halves[own]).astype(np.float64)
-    tokens = np.zeros(rows.shape[1], np.int64)
-    products = np.zeros(rows.shape[1])
-    for start in range(0, len(places), _TOKENS_AT_ONCE):
-        here = slice(start, start + _TOKENS_AT_ONCE)
-        found = rows[places[here]]
-        tokens += np.bincount(found.indices, minlength=len(tokens))
-        products += found.T @ values[here]
+def together(codes: SortedCodes, rows: csr_matrix, features: range) -> Iterator[Together]:
+    """Count the partners of consecutive features; `rows` is `by_token(codes)`. Codes are looked up many at once, of
+    several features or of a part of one.
+    """
+    m = rows.shape[1]
+    tokens, products = np.zeros(m, np.int64), np.zeros(m)
+    feature = features.start
+    last = int(codes.bounds[features.stop])
+    for start in range(int(codes.bounds[features.start]), last, _CODES_AT_ONCE):
+        stop = min(start + _CODES_AT_ONCE, last)
+        found = rows[codes.places[start:stop]]
+        values = to_float(codes.halves[start:stop]).astype(np.float64)
+        weights = np.repeat(values, np.diff(found.indptr)) * found.data
+        at = start
+        while at < stop:
+            end = min(int(codes.bounds[feature + 1]), stop)
+            own = slice(found.indptr[at - start], found.indptr[end - start])
+            tokens += np.bincount(found.indices[own], minlength=m)
+            products += np.bincount(found.indices[own], weights[own], m)
+            at = end
+            if end == codes.bounds[feature + 1]:
+                yield _counted(feature, tokens, products)
+                feature += 1
+    while feature < features.stop:
+        yield _counted(feature, tokens, products)
+        feature += 1
+
+
+def _counted(feature: int, tokens: NDArray[np.int64], products: NDArray[np.float64]) -> Together:
+    """What has been counted, which is set to zero."""
     tokens[feature] = 0
     partners = np.flatnonzero(tokens)
-    return Together(partners, tokens[partners], products[partners])
+    shared = Together(feature, partners, tokens[partners], products[partners])
+    tokens[:] = 0
+    products[:] = 0
+    return shared
 
 
-def scores(codes: SortedCodes, feature: int, shared: Together, n_tokens: int) -> dict[str, NDArray[np.float64]]:
-    """float64[partners] of every measure; -inf where it is not defined."""
-    n, own = codes.bounds[feature + 1] - codes.bounds[feature], shared.partners
-    theirs = codes.bounds[own + 1] - codes.bounds[own]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        pmi = np.log2(shared.tokens * (n_tokens / (float(n) * theirs)))
-        covariance = n_tokens * shared.products - codes.sums[feature] * codes.sums[own]
-        mine = n_tokens * codes.squares[feature] - codes.sums[feature] ** 2
-        pearson = covariance / np.sqrt(mine * (n_tokens * codes.squares[own] - codes.sums[own] ** 2))
+def strongest(shared: Together, every: Marginals) -> dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """By each measure: indices into the partners of the PARTNERS strongest, falling, the lower feature first if tied,
+    and their scores.
+    """
+    n, own = every.tokens[shared.feature], shared.partners
+    theirs, both = every.tokens[own], shared.tokens
+    share = both / theirs
+    share[both < MIN_TOGETHER] = 0
+    covariance = every.n_tokens * shared.products - every.sums[shared.feature] * every.sums[own]
+    slope = covariance * every.inverse[own]
+    slope[every.inverse[own] * every.inverse[shared.feature] == 0] = -np.inf
+    jaccard, pmi, pearson = _largest(both / (n + theirs - both), 0), _largest(share, 0), _largest(slope, -np.inf)
+    bits = np.log2(share[pmi] * every.n_tokens / n) if len(pmi) else share[pmi]
     return {
-        "jaccard": shared.tokens / (n + theirs - shared.tokens),
-        "pmi": np.where(shared.tokens >= MIN_TOGETHER, pmi, -np.inf),
-        "pearson": np.where(np.isfinite(pearson), pearson, -np.inf),
+        "jaccard": (jaccard, both[jaccard] / (n + theirs[jaccard] - both[jaccard])),
+        "pmi": (pmi, bits),
+        "pearson": (pearson, slope[pearson] * every.inverse[shared.feature]),
     }
 
 
-def strongest(score: NDArray[np.float64], n: int) -> NDArray[np.int64]:
-    """Indices of the n largest finite scores, falling, the lower index first if tied."""
-    candidates = np.flatnonzero(score > -np.inf)
-    if len(candidates) > n:
-        least = np.partition(score[candidates], len(candidates) - n)[len(candidates) - n]
-        candidates = candidates[score[candidates] >= least]
-    return candidates[np.argsort(-score[candidates], kind="stable")][:n]
+def _largest(score: NDArray[np.float64], above: float) -> NDArray[np.int64]:
+    """Indices of the PARTNERS largest scores above a bound, falling, the lower index first if tied."""
+    width = len(score) // _BLOCKS
+    if width > 1:  # no fewer than PARTNERS scores reach the PARTNERS-th largest of the blocks' largest
+        highest = score[: width * _BLOCKS].reshape(_BLOCKS, width).max(1)
+        least = np.sort(highest)[-PARTNERS]
+        candidates = np.flatnonzero((score >= least) & (score > above))
+    else:
+        candidates = np.flatnonzero(score > above)
+    return candidates[np.argsort(-score[candidates], kind="stable")][:PARTNERS]
 
 
 def partner_table(codes: SortedCodes, rows: csr_matrix, features: range, n_tokens: int) -> pa.Table:
-    """The rows of the table `coactive` for some features."""
-    columns: dict[str, list[NDArray[np.generic]]] = {name: [] for name in ("partner", "together", "value")}
-    feature_column, measures, ranks = [], [], []
-    for feature in features:
-        shared = together(codes, rows, feature)
-        for measure, score in scores(codes, feature, shared, n_tokens).items():
-            best = strongest(score, PARTNERS)
-            columns["partner"].append(shared.partners[best].astype(np.int32))
-            columns["together"].append(shared.tokens[best].astype(np.int32))
-            columns["value"].append(score[best].astype(np.float32))
-            feature_column.append(np.full(len(best), feature, np.int32))
-            ranks.append(np.arange(len(best), dtype=np.int16))
-            measures += [measure] * len(best)
-    names = {"feature": np.concatenate(feature_column), "measure": pa.array(measures, pa.string())}
-    return pa.table({**names, "rank": np.concatenate(ranks), **{k: np.concatenate(v) for k, v in columns.items()}})
+    """The rows of the table `coactive` for consecutive features."""
+    every = marginals(codes, n_tokens)
+    partners, tokens, values, counts = [], [], [], []
+    for shared in together(codes, rows, features):
+        for best, score in strongest(shared, every).values():
+            partners.append(shared.partners[best])
+            tokens.append(shared.tokens[best])
+            values.append(score)
+            counts.append(len(best))
+    sizes = np.array(counts).reshape(-1, len(MEASURES))
+    measure = np.repeat(np.tile(np.arange(len(MEASURES), dtype=np.int8), len(sizes)), sizes.ravel())
+    starts = np.cumsum(sizes) - sizes.ravel()
+    return pa.table({
+        "feature": np.repeat(np.arange(features.start, features.stop, dtype=np.int32), sizes.sum(1)),
+        "measure": pa.DictionaryArray.from_arrays(measure, pa.array(MEASURES)).cast(pa.string()),
+        "rank": (np.arange(sizes.sum()) - np.repeat(starts, sizes.ravel())).astype(np.int16),
+        "partner": np.concatenate(partners).astype(np.int32),
+        "together": np.concatenate(tokens).astype(np.int32),
+        "value": np.concatenate(values).astype(np.float32),
+    })  # fmt: skip

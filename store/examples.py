@@ -1,6 +1,7 @@
 """Which places to show for a feature: its strongest, and a sample from each band of its activations' ranks."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,7 @@ PER_BAND = 8
 RANDOM = 16
 """Random examples kept per feature."""
 RANDOM_BAND = -1
-_CANDIDATES = 32
+_CANDIDATES = 24
 _SEED = 20240606
 
 
@@ -99,42 +100,58 @@ def sample_bands(codes: Codes, positions: Positions) -> tuple[NDArray[np.int64],
     """Up to PER_BAND codes of each (feature, band) and their bands (1 … ), drawn by a hash of (feature, place); of one
     context, and of the same tokens around the peak, only one. Of a large band only some _CANDIDATES are looked at.
     """
+    n_bands = len(BANDS) - 1
     edges = -(-codes.n_active[:, None] * np.array(BANDS) // 1000) + codes.bounds[:-1, None]
     start, size = edges[:, :-1].ravel(), np.diff(edges, axis=1).ravel()
-    group, ranks = _draw_ranks(codes.first, size, len(BANDS) - 1)
-    code, band = codes.by_value[start[group] + ranks], group % (len(BANDS) - 1) + 1
-    feature = (codes.features[code] + np.int64(codes.first)).astype(np.uint64)
-    draw = mix(codes.places[code].astype(np.uint64) ^ mix(feature + np.uint64(_SEED)))
-    for name in ("context", "around"):
-        same = codes.places[code] // positions.length if name == "context" else positions.around[codes.places[code]]
-        kept = _one_of_each(group, same, draw)
-        code, band, draw, group = code[kept], band[kept], draw[kept], group[kept]
-    first = _rank(group) < PER_BAND
-    return code[first], band[first]
+    drawn, known = _draw(codes, start, size, codes.by_value, n_bands, _CANDIDATES)
+    places = codes.places[drawn]
+    kept = _first_unlike(known, places // positions.length, positions.around[places]) & known
+    kept &= np.cumsum(kept, axis=1) <= PER_BAND
+    return drawn[kept], np.nonzero(kept)[0] % n_bands + 1
 
 
-def _draw_ranks(first: int, size: NDArray[np.int64], per_feature: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(group, rank) pairs: every rank of a small group, different hashed ranks of a large one (numbered from `first`'s
-    first group on, so that they do not depend on which features are looked at together).
+def sample_random(codes: Codes) -> NDArray[np.int64]:
+    """Up to RANDOM codes of each feature, drawn uniformly and without replacement by a hash of (feature, place)."""
+    every = np.arange(len(codes.places))
+    drawn, known = _draw(codes, codes.bounds[:-1], codes.n_active, every, 1, 3 * RANDOM)
+    kept = _first_unlike(known, drawn) & known
+    return drawn[kept & (np.cumsum(kept, axis=1) <= RANDOM)]
+
+
+def _draw(
+    codes: Codes,
+    start: NDArray[np.int64],
+    size: NDArray[np.int64],
+    order: NDArray[np.int64],
+    per_feature: int,
+    n: int,
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Codes int64[groups, n], of group i some of order[start[i]:start[i] + size[i]] in a hashed order, and which of
+    them are there: all of a small group, of a large one n hashed ranks, which may repeat. What is hashed is numbered
+    from the first feature of all on, so that it does not depend on which features are looked at together.
     """
-    wanted = np.minimum(size, _CANDIDATES)
-    group = np.repeat(np.arange(len(size)), wanted)
-    number = _rank(group)
-    name = (group + first * per_feature).astype(np.uint64)
-    hashed = mix(name * np.uint64(_CANDIDATES) + number.astype(np.uint64) + np.uint64(_SEED))
-    large = size[group] > _CANDIDATES
-    ranks = np.where(large, (hashed % size[group].astype(np.uint64)).astype(np.int64), number)
-    pairs = np.unique((group << 40) | ranks)
-    return pairs >> 40, pairs & ((1 << 40) - 1)
+    column = np.arange(n)
+    name = (np.arange(len(size)) + codes.first * per_feature).astype(np.uint64)[:, None]
+    hashed = mix(name * np.uint64(n) + column.astype(np.uint64) + np.uint64(_SEED))
+    large = size[:, None] > n
+    ranks = np.where(large, (hashed % np.maximum(size, 1).astype(np.uint64)[:, None]).astype(np.int64), column)
+    known = column < np.minimum(size, n)[:, None]
+    if len(order) == 0:
+        return np.zeros((len(size), 0), np.int64), np.zeros((len(size), 0), bool)
+    drawn = order[np.where(known, start[:, None] + ranks, 0)]
+    seed = mix((name // np.uint64(per_feature)) + np.uint64(_SEED))
+    chance = np.where(known, mix(codes.places[drawn].astype(np.uint64) ^ seed) >> np.uint64(1), np.uint64(1 << 63))
+    shuffled = np.argsort(chance, axis=1, kind="stable")
+    return np.take_along_axis(drawn, shuffled, 1), np.take_along_axis(known, shuffled, 1)
 
 
-def _one_of_each(group: NDArray[np.int64], same: NDArray[np.generic], draw: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Indices of the lowest draw of every (group, same), sorted by (group, draw)."""
-    order = np.lexsort((draw, same, group))
-    new = np.ones(len(order), bool)
-    new[1:] = (np.diff(group[order]) != 0) | (same[order][1:] != same[order][:-1])
-    kept = order[new]
-    return kept[np.lexsort((draw[kept], group[kept]))]
+def _first_unlike(known: NDArray[np.bool_], *alike: NDArray[Any]) -> NDArray[np.bool_]:
+    """bool[groups, n]: going along a row, which entries are like none kept before them in any of `alike`[groups, n]."""
+    kept = known.copy()
+    for i in range(1, known.shape[1]):
+        for same in alike:
+            kept[:, i] &= ~((same[:, :i] == same[:, i : i + 1]) & kept[:, :i]).any(1)
+    return kept
 
 
 def _rank(group: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -142,15 +159,6 @@ def _rank(group: NDArray[np.integer]) -> NDArray[np.int64]:
     index = np.arange(len(group))
     starts = np.flatnonzero(np.diff(group, prepend=-1) != 0)
     return index - np.repeat(starts, np.diff(starts, append=len(group)))
-
-
-def sample_random(codes: Codes) -> NDArray[np.int64]:
-    """Up to RANDOM codes of each feature, drawn uniformly and without replacement by a hash of (feature, place)."""
-    feature, number = _draw_ranks(codes.first, codes.n_active, 1)
-    code = codes.bounds[:-1][feature] + number
-    seed = (feature + np.int64(codes.first)).astype(np.uint64) ^ np.uint64(_SEED << 20)
-    order = np.lexsort((mix(codes.places[code].astype(np.uint64) ^ mix(seed)), feature))
-    return code[order][_rank(feature[order]) < RANDOM]
 
 
 def example_table(codes: Codes, chosen: Chosen, positions: Positions) -> pa.Table:

@@ -28,7 +28,7 @@ class SortedCodes:
 
     Attributes:
         token_bounds: int64[places + 1]; the codes at a place are token_bounds[place]:token_bounds[place + 1] of
-            token_features (int32, rising) and token_values (float32).
+            token_features (int32, rising), token_halves (int16) and token_values (float32, the same).
         bounds: int64[features + 1]; the codes of a feature are bounds[f]:bounds[f + 1] of places (int64, rising) and
             halves (int16).
         sums, squares: float64[features], of each feature's activations and of their squares.
@@ -36,6 +36,7 @@ class SortedCodes:
 
     token_bounds: NDArray[np.int64]
     token_features: NDArray[np.int32]
+    token_halves: NDArray[np.int16]
     token_values: NDArray[np.float32]
     bounds: NDArray[np.int64]
     places: NDArray[np.int64]
@@ -74,14 +75,14 @@ def sort_codes(parts: Sequence[Part], n_places: int, n_features: int, memory: in
                 at = slice(first + i, first + i + len(cut) - 1)
                 sums[at] = np.bincount(group, value, len(cut) - 1)
                 squares[at] = np.bincount(group, value * value, len(cut) - 1)
-    (folder / "token_halves").unlink()
     for name, array in (("token_bounds", token_bounds), ("bounds", bounds), ("sums", sums), ("squares", squares)):
         np.save(folder / f"{name}.npy", array)
 
 
 def open_codes(folder: Path) -> SortedCodes:
     """The sorted codes of a folder."""
-    kinds = {"token_features": np.int32, "token_values": np.float32, "places": np.int64, "halves": np.int16}
+    kinds: dict[str, Any] = {"token_features": np.int32, "token_halves": np.int16, "token_values": np.float32}
+    kinds |= {"places": np.int64, "halves": np.int16}
     mapped = {name: _mapped(folder / name, kind) for name, kind in kinds.items()}
     loaded = {name: np.load(folder / f"{name}.npy") for name in ("token_bounds", "bounds", "sums", "squares")}
     return SortedCodes(**mapped, **loaded)

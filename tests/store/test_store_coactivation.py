@@ -59,6 +59,7 @@ def test_codes_are_sorted_both_ways_in_as_many_passes_as_memory_asks_for(dense: 
         token, feature = np.nonzero(dense.T)
         assert codes.token_features.tolist() == feature.tolist()
         assert codes.token_values.tolist() == dense[feature, token].tolist()
+        assert codes.token_halves.tolist() == dense[feature, token].view(np.int16).tolist()
         assert np.diff(codes.token_bounds).tolist() == (dense > 0).sum(0).tolist()
         assert codes.sums.tolist() == dense.astype(np.float64).sum(1).tolist()
         assert codes.squares == pytest.approx((dense.astype(np.float64) ** 2).sum(1), rel=1e-12)
