@@ -32,7 +32,8 @@ def test_merging_changes_no_match(segments, patterns):
 
 def test_merging_joins_alternatives():
     assert merge([((0,), (3,)), ((1,), (3,)), ((2,),), ((1,), (4,)), ((0,), (4,))]) == [((0, 1), (3, 4)), ((2,),)]
-    assert merge([((0,), None, (1,)), ((0,), (2,), (1,))]) == [((0,), None, (1,)), ((0,), (2,), (1,))]
+    assert merge([((0,), None, (1,)), ((0,), (2,), (3,))]) == [((0,), None, (1,)), ((0,), (2,), (3,))]
+    assert merge([((0,), (2,), (1,)), ((0,), None, (1,))]) == [((0,), None, (1,))]  # the narrower says nothing more
     assert merge([]) == []
 
 
@@ -41,6 +42,17 @@ def test_how_patterns_are_written():
     assert written(((0, 3), None, (2, 1)), VOCABULARY) == "⟨⏎|␣b⟩▢«a|\\|»"
     assert written((None, (N,)), VOCABULARY) == "⊢«▢»"
     assert visible(b"c\t") == "c⇥"
+    assert visible(b"\n       ") == "⏎␣×7"
+    assert visible(b"\n   ") == "⏎␣␣␣"
+    assert written(((0,), None, None, None, (3,)), VOCABULARY) == "\\|▢×3«a»"
+    assert written((None, None, None, (0,), None, (3,)), VOCABULARY) == "\\|▢a▢▢«▢»"
     assert visible(b"\xe2\x80\x8b") == "⟨0x200B⟩"
-    assert describe([((0,),)] * 8, VOCABULARY) == " or ".join(["«a»"] * 6) + " (and 2 more)"
+    assert describe([((i,),) for i in range(6)] * 2 + [((0,), (i,)) for i in range(2)], VOCABULARY).endswith(
+        " (and 2 more)"
+    )
+    gaps = [((0,), *[None] * n, (1, 2)) for n in (3, 1, 2)]
+    assert describe(gaps, VOCABULARY) == "⟨␣b|⏎⟩▢×1–3«a»"
+    assert describe([*gaps, ((0,), *[None] * 6, (2, 1))], VOCABULARY) == "⟨␣b|⏎⟩▢×1,2,3,6«a»"
+    assert describe([((0,), None, (1,)), ((0,), (1,))], VOCABULARY) == "␣b▢«a» or ␣b«a»"
+    assert describe([((0,), None, (1,), None, (3,)), ((0,), None, (1,))], VOCABULARY) == "\\|▢␣b▢«a» or ␣b▢«a»"
     assert written((tuple(range(10)),), [bytes([97 + i]) for i in range(10)]) == "«a|b|c|d|e|f|g|h|+2»"
