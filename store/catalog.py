@@ -81,6 +81,12 @@ class Catalog:
             rows = connection.execute("SELECT id, info FROM entry WHERE kind = ? ORDER BY id", [kind]).fetchall()
         return [{**json.loads(info), "id": id} for id, info in rows]
 
+    def remove(self, kind: str, id: str) -> None:
+        """Forget one entry, if there is one."""
+        _check_kind(kind)
+        with self.open() as connection:
+            connection.execute("DELETE FROM entry WHERE kind = ? AND id = ?", [kind, id])
+
     @contextmanager
     def open(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection for one short piece of work: while it is open, nobody else can use the catalogue."""

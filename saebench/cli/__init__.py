@@ -16,7 +16,7 @@ keep_freed_memory()
 import typer
 
 import saebench
-from saebench.cli import convert, demo, describe, evaluate, explain, harvest, index, serve, train
+from saebench.cli import convert, demo, describe, evaluate, explain, harvest, index, serve, store, train
 from saebench.cli.failure import report
 from saebench.errors import UserError
 from store import StoreError
@@ -30,6 +30,7 @@ app = typer.Typer(
 for verb in (harvest, train, evaluate, index, explain, serve, demo, convert):
     app.command(verb.__name__.rpartition(".")[2])(verb.command)
 app.command("recipe")(describe.command)
+app.add_typer(store.app, name="store")
 
 
 def _version(asked: bool) -> None:

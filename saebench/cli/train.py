@@ -12,6 +12,7 @@ from saebench.cli.progress import console, track
 from saebench.cli.recipe import Recipe, read_recipe
 from saebench.corpus import open_corpus
 from saebench.errors import UserError
+from saebench.files import file_sha256
 from saebench.harvest import ShardSource, StreamSource
 from saebench.training import BlockSource, SAEConfig, TrainConfig, last_metrics, train_all
 from saebench.training.distributed import is_first, launched
@@ -58,6 +59,7 @@ def run_all(
         last = last_metrics(folders[index])
         figures: dict[str, Any] = {key: last[key] for key in ("fvu", "l0", "dead", "tokens") if key in last}
         info = {"hook_point": hook_point, "n_latents": member.sae.n_latents, "rule": member.sae.rule.name}
+        info["sha256"] = file_sha256(folders[index] / "sae.safetensors")
         catalog.add("sae", name, info | figures)
         console.print(f"sae       {folders[index]}")
     return folders
