@@ -11,10 +11,13 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from store.annotations import Annotations, Explanation, Note
 from store.errors import StoreError
 from store.halfs import to_float
+from store.html import example_html, feature_html
 from store.index import Context, Index, Window
 from store.text import display_pieces
+from store.workspace import split_index_id
 
 MEASURES = ("jaccard", "pmi", "pearson")
 RANDOM_BAND = -1
@@ -164,6 +167,9 @@ class Example:
         texts = {"tokens": context.tokens, "pieces": context.pieces, "special": context.special}
         return Example(**{**self.__dict__, **changed, **texts})
 
+    def _repr_html_(self) -> str:
+        return example_html(self)
+
     def __repr__(self) -> str:
         text = self.text
         left, right = "".join(text[: self.peak]), "".join(text[self.peak + 1 :])
@@ -280,6 +286,27 @@ class Feature:
             found[sign].append(Logit(token, text, value))
         return Logits(found[1], found[-1])
 
+    def label(self) -> str | None:
+        """People's own name for it, if somebody gave it one."""
+        found = self._annotations.labels(self._sae).get(self.feature)
+        return None if found is None else found.text
+
+    def notes(self) -> list[Note]:
+        """People's notes on it, oldest first."""
+        return self._annotations.notes(self._sae, self.feature)
+
+    def explanations(self) -> list[Explanation]:
+        """What methods say it stands for, whichever corpus they looked at; best score first."""
+        return self._annotations.explanations(self._sae, self.feature)
+
+    @property
+    def _sae(self) -> str:
+        return split_index_id(self.index.id)[0]
+
+    @cached_property
+    def _annotations(self) -> Annotations:
+        return Annotations(self.index.path.parent.parent)
+
     def _texts(self, tokens: list[int]) -> list[str]:
         return [display_pieces([self.index.vocabulary[token]])[0] for token in tokens]
 
@@ -332,6 +359,9 @@ class Feature:
         for position, half in self.index.rows(sql):
             out[position] = to_float(np.array([half], np.int16))[0]
         return out
+
+    def _repr_html_(self) -> str:
+        return feature_html(self)
 
     def __repr__(self) -> str:
         s = self.stats
