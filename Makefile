@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PEERS := .venv-peers
 WORKSPACE ?= workspace
 
-.PHONY: install demo test lint types floors pytest install-peers test-peers demo-model
+.PHONY: install demo test lint types floors pytest install-peers test-peers docs demo-model
 
 install: $(VENV)/.installed
 
@@ -31,6 +31,10 @@ floors: install
 
 pytest: install
 	$(BIN)/pytest
+
+# The API reference, from the docstrings.
+docs: install
+	$(BIN)/python docs/make_api.py
 
 # The peers want older packages than we do: an environment of their own, in which ours is found by its path alone.
 install-peers: $(PEERS)/.installed

@@ -7,6 +7,7 @@ What people and explainers say of features: `Annotations`.
 from store.annotations import Annotations, Explanation, Label, Note
 from store.blocks import ContextBlock, DecoderTables
 from store.catalog import Catalog
+from store.compare import Comparison
 from store.errors import StoreError
 from store.feature import (
     Band,
@@ -31,6 +32,7 @@ __all__ = [
     "Annotations",
     "Band",
     "Catalog",
+    "Comparison",
     "Context",
     "ContextBlock",
     "DecoderTables",
