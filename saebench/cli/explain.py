@@ -183,6 +183,10 @@ def show(source: Source, annotations: Annotations, method: Method, features: lis
             score = "" if row.scorer is None else f"{row.scorer} " + ("–" if row.score is None else f"{row.score:.2f}")
             console.print(f"{row.feature:>6}  {score:<14}  {row.text}", markup=False)
     else:
+        for row in [row for row in found if row.scorer == rows.N2G_SCORER][:1]:
+            learnt, scored = row.info["learnt_from"]["n_tokens"], row.info["n_tokens"]
+            where = f"{scored:,} tokens in {row.info['n_contexts']:,} contexts"
+            console.print(f"patterns learnt from {learnt:,} tokens, scored on {where}; no document is in both")
         console.print(distribution(found))
 
 

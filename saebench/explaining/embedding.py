@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Float
-from sklearn.metrics import roc_auc_score
 
 from saebench.errors import UserError
 from saebench.explaining.windows import Window
@@ -53,6 +52,8 @@ def auc(encoder: Encoder, explanation: str, positives: Sequence[Window], negativ
 
     None without an example of each kind.
     """
+    from sklearn.metrics import roc_auc_score  # here, so that the other commands do not wait for it
+
     if not positives or not negatives:
         return None
     texts = [QUERY + explanation, *(window.plain for window in (*positives, *negatives))]
