@@ -315,11 +315,17 @@ class Feature:
             f"SELECT {columns} FROM {self.index.table(table)} WHERE feature = ?::INTEGER", self.feature
         )[0]
 
+    @cached_property
+    def _example_rows(self) -> list[tuple[Any, ...]]:
+        """Its rows of `example`, which are sorted: found by number, since a filter would unpack those before them."""
+        first, n = self.index.example_rows(self.feature)
+        table = self.index.table("example")
+        return self.index.rows(f"SELECT place, half, active, halves, band FROM {table} LIMIT {n} OFFSET {first}")
+
     def _examples(self, bands: tuple[int, ...], n: int | None = None) -> list[Example]:
         """The examples of some bands, or the first n."""
-        sql = f"""SELECT place, half, active, halves, band FROM {self.index.table("example")}
-                  WHERE feature = ?::INTEGER AND band IN ({", ".join(map(str, bands))}) ORDER BY band, rank"""
-        rows = self.index.rows(sql if n is None else f"{sql} LIMIT {max(int(n), 0)}", self.feature)
+        rows = [row for row in self._example_rows if row[-1] in bands]
+        rows = rows if n is None else rows[: max(int(n), 0)]
         before, after = self.index.meta["window"]
         windows = self.index.windows([row[0] for row in rows], before, after)
         return [self._example(window, *row) for window, row in zip(windows, rows, strict=True)]

@@ -159,6 +159,19 @@ class Index:
             out.append(Window(document, byte, start, tokens[start:stop], pieces[start:], hidden))
         return out
 
+    def example_rows(self, feature: int) -> tuple[int, int]:
+        """Number of a feature's first row in the table `example`, and how many it has."""
+        first, last = self._example_bounds[feature : feature + 2].tolist()
+        return first, last - first
+
+    @cached_property
+    def _example_bounds(self) -> NDArray[np.int64]:
+        found = self.rows(f"SELECT feature, count(*) FROM {self.table('example')} GROUP BY feature")
+        counts = np.zeros(self.n_features, np.int64)
+        for feature, n in found:
+            counts[feature] = n
+        return np.concatenate([[0], np.cumsum(counts)])
+
     def documents_of(self, places: NDArray[np.int64]) -> NDArray[np.int32]:
         """Document number of each place."""
         begins, documents, _ = self._segments
