@@ -52,10 +52,10 @@ def auc(encoder: Encoder, explanation: str, positives: Sequence[Window], negativ
 
     None without an example of each kind.
     """
-    from sklearn.metrics import roc_auc_score  # here, so that the other commands do not wait for it
-
     if not positives or not negatives:
         return None
+    from sklearn.metrics import roc_auc_score  # here, so that the other commands do not wait for it
+
     texts = [QUERY + explanation, *(window.plain for window in (*positives, *negatives))]
     vectors = np.asarray(encoder.encode(texts, show_progress_bar=False), np.float64)
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

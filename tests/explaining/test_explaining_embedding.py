@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import synthetic
 from endpoint import Endpoint
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -32,6 +32,7 @@ class Letters:
 texts = st.lists(st.text("abcd", max_size=4), max_size=7)
 
 
+@settings(deadline=None)
 @given(st.text("abcd", min_size=1, max_size=4), texts, texts)
 def test_the_share_of_pairs_in_the_right_order(explanation, positives, negatives):
     def window(text):

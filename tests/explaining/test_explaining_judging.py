@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from endpoint import Endpoint
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saebench.explaining import judging, words
@@ -23,6 +23,7 @@ POSITIVES = [window(f"def| f{i}|(x)", 1) for i in range(7)]
 NEGATIVES = [window(f"no| g{i}|[x]") for i in range(4)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.booleans(), min_size=1, max_size=8), st.text(max_size=20), st.text(max_size=20))
 def test_a_list_is_read_wherever_it_stands(truth, before, after):
     before, after = (text.replace("]", "").replace("[", "") for text in (before, after))

@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store import FeatureStore, StoreError
@@ -26,6 +26,7 @@ def sha(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=5), max_size=30), st.integers(0, M))
 def test_the_definition(texts, seed):
     hashes = [sha(text) for text in texts]
