@@ -69,6 +69,16 @@ _RULES = {
         ANTI JOIN activation USING (feature, context, position, value)""",
     "a neighbour is no other feature": """
         SELECT count(*) FROM neighbour WHERE neighbour NOT BETWEEN 0 AND {n_features} - 1 OR neighbour = feature""",
+    "a co-activation is with no other feature": """
+        SELECT count(*) FROM coactive WHERE partner NOT BETWEEN 0 AND {n_features} - 1 OR partner = feature
+               OR together < 1""",
+    "a negative lies where its feature is active": """
+        SELECT count(*) FROM (SELECT feature, (place // {context_length})::INTEGER AS context FROM negative)
+        SEMI JOIN activation USING (feature, context)""",
+    "a negative is at no activation of its neighbour": """
+        SELECT count(*) FROM (SELECT neighbour AS feature, (place // {context_length})::INTEGER AS context,
+                                     (place % {context_length})::INTEGER AS position, f16(half) AS value FROM negative)
+        ANTI JOIN activation USING (feature, context, position, value)""",
     "a logit is of no token": "SELECT count(*) FROM logit WHERE token NOT IN (SELECT token FROM vocabulary)",
 }
 """What would be wrong → a query for how often it is; `{…}` are figures of the index."""

@@ -90,6 +90,12 @@ def test_flipped_bytes_in_an_index_are_found(copied: Path):
         ("DELETE FROM context WHERE context = 4", "contexts are not numbered"),
         ("DELETE FROM document WHERE document = 0", "a segment is of no document"),
         ("UPDATE neighbour SET neighbour = 300 WHERE feature = 3", "neighbour"),
+        ("UPDATE coactive SET partner = feature WHERE feature = 3", "co-activation is with no other"),
+        ("UPDATE negative SET half = half + 1", "a negative is at no activation"),
+        (
+            "UPDATE negative AS n SET place = 64 * context + position FROM activation AS a WHERE a.feature = n.feature",
+            "a negative lies where its feature is active",
+        ),
         ("UPDATE logit SET token = 1000000 WHERE feature = 3", "logit"),
         ("DROP TABLE histogram", "cannot tell whether a histogram"),
     ],
