@@ -29,8 +29,9 @@ types: install
 floors: install
 	$(BIN)/lint-imports
 
+# One process per core, each with one thread; a file's tests stay together and share what they set up.
 pytest: install
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest --numprocesses auto --dist loadfile
 
 # The API reference, from the docstrings.
 docs: install

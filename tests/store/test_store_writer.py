@@ -46,7 +46,7 @@ def staged(tmp_path: Path, data: Synthetic) -> IndexWriter:
 
 
 def test_nothing_but_the_index_remains(workspace: Path):
-    assert files(workspace) == ["catalog.duckdb", f"indexes/{only_index(workspace).name}"]
+    assert files(workspace) == ["catalog.duckdb", "catalog.duckdb.lock", f"indexes/{only_index(workspace).name}"]
 
 
 def test_interrupted_at_random_and_cut_differently_gives_the_same_bytes(
