@@ -17,6 +17,7 @@ SIZES = {"desk": (1280, 800), "phone": (390, 844)}
 
 expect.set_options(timeout=30_000)  # a page is slow where other tests run beside this one
 
+
 @pytest.fixture(scope="module")
 def contexts(chromium: Browser) -> dict[str, BrowserContext]:
     """One per theme, so that its pages share a cache."""
