@@ -66,14 +66,15 @@ def by_token(index: Index, token: str | Sequence[str]) -> Criterion:
     """Features active on one of the tokens: `token_share`, the share of its summed activation that a feature spends
     on them, and `token_count`, on how many places.
     """
+    f16, length = f"{quoted(index.alias)}.f16", index.context_length
     sql = f"""SELECT feature, n AS token_count, total / (mean * n_active) AS token_share
-              FROM (SELECT feature, count(*) AS n, sum(value::DOUBLE) AS total
-                    FROM {index.table("code")}
-                    JOIN (SELECT context, position
-                          FROM (SELECT context, unnest(tokens) AS token,
-                                       (generate_subscripts(tokens, 1) - 1)::INTEGER AS position
-                                FROM {index.table("context")})
-                          WHERE token IN ({_numbers(tokens_of(index, token))})) USING (context, position)
+              FROM (SELECT feature, count(*) AS n, sum({f16}(half)::DOUBLE) AS total
+                    FROM {index.table("by_feature")}
+                    WHERE key - feature::BIGINT * {index.n_places} IN (
+                        SELECT context::BIGINT * {length} + position
+                        FROM (SELECT context, unnest(tokens) AS token, generate_subscripts(tokens, 1) - 1 AS position
+                              FROM {index.table("context")})
+                        WHERE token IN ({_numbers(tokens_of(index, token))}))
                     GROUP BY feature)
               JOIN {index.table("feature")} USING (feature)"""
     return Criterion(sql, ("token_share", "token_count"), "token_share DESC")
