@@ -26,7 +26,7 @@ def run(recipe: Recipe, workspace: Path, lm: LanguageModel, trained: Trained) ->
     provenance = {
         "sae": {"id": trained.id, "sha256": trained.sha256, "hook_point": trained.hook_point},
         "model": lm.provenance,
-        "index": config.model_dump(),
+        "index": config.model_dump(exclude={"memory_gib"}),
         "seed": config.corpus.seed,
         "code": saebench.__version__,
         "torch": str(torch.__version__),

@@ -48,9 +48,9 @@ def build_index(
         encoded = [encode_batch(lm, sae, hook_point, batch) for batch in batches]
         writer.add(join(batches, encoded))
         on_progress(writer.n_contexts)
-    return writer.finish(
-        indexes, index_id, corpus.documents, corpus.tokenizer.vocabulary, decoder_tables(config, lm, sae, hook_point)
-    )
+    decoder = decoder_tables(config, lm, sae, hook_point)
+    memory = int(config.memory_gib * 2**30)
+    return writer.finish(indexes, index_id, corpus.documents, corpus.tokenizer.vocabulary, decoder, memory)
 
 
 Codes = tuple[np.ndarray, np.ndarray, np.ndarray]
