@@ -232,7 +232,7 @@ def report(rows: list[dict]) -> str:
     lines = [
         "# The feature store at scale",
         "",
-        f"`{Path(sys.argv[0]).name}`; its docstring says what is measured.",
+        "`benchmarks/store_scale.py`; its docstring says what is measured.",
         "",
     ]
     lines += markdown(head, [[name.replace("_", " "), *(row[name] for row in rows)] for name in plain])

@@ -42,7 +42,8 @@ of more, a look-up has to unpack more."""
 _CODES_AT_ONCE = 1_000_000
 _FEATURES_AT_ONCE = 1 << 12
 _PAIRS_AT_ONCE = 1_000_000
-_ROWS_AT_ONCE = 1 << 22
+_ROWS_AT_ONCE = 1 << 21
+_LEAST_OF_DUCKDB = 64 << 20
 _CONTEXTS_AT_ONCE = 1 << 14
 BUILDING = "building"
 
@@ -115,8 +116,9 @@ class _Builder:
         self.manifest, self.index_id, self.memory, self.submit = manifest, index_id, memory, submit
         self.scratch, self.inputs = path.parent, staging / INPUTS
         self.length, self.n_latents = manifest["context_length"], manifest["n_latents"]
-        limit, spill = f"{memory // 4}B", str(self.scratch / "spill")
+        limit, spill = f"{max(memory // 8, _LEAST_OF_DUCKDB)}B", str(self.scratch / "spill")
         self.connection = duckdb.connect(config={"threads": 1, "memory_limit": limit, "temp_directory": spill})
+        self.connection.execute("SET enable_progress_bar = false")
         options = f"STORAGE_VERSION '{STORAGE_VERSION}', ROW_GROUP_SIZE {ROW_GROUP}"
         self.connection.execute(f"ATTACH {_quoted(str(path))} AS built ({options})")
         self.connection.execute("USE built")
@@ -184,7 +186,7 @@ class _Builder:
     def _insert_by_context(self, codes: SortedCodes) -> None:
         """Sort some contexts at a time by feature, and the outcome by context, which keeps the order of features."""
         per_context = codes.token_bounds[:: self.length]
-        for first, n in runs(per_context, _ROWS_AT_ONCE // 4, _CONTEXTS_AT_ONCE):
+        for first, n in runs(per_context, _ROWS_AT_ONCE // 2, _CONTEXTS_AT_ONCE):
             bounds = codes.token_bounds[first * self.length : (first + n) * self.length + 1]
             here = slice(bounds[0], bounds[-1])
             features, halves = codes.token_features[here], codes.token_halves[here]

@@ -1,4 +1,4 @@
-"""How much memory building an index may take, in bytes: of the finaliser and its helper processes together."""
+"""How much memory building an index aims at, in bytes: of the finaliser and its helper processes together."""
 
 MEMORY = 2 << 30
 LEAST_MEMORY = 256 << 20

@@ -101,8 +101,8 @@ class IndexWriter:
             documents: (name, size in bytes, sha256) by document number.
             vocabulary: bytes of each token id; of special tokens their name.
             decoder: tables made from the SAE's weights.
-            memory: bytes that the finaliser and its helper processes may use together, from 256 MiB on. More of it
-                means fewer passes; the file is the same.
+            memory: bytes that the finaliser and its helper processes aim at together, from 256 MiB on: it sets how
+                many helpers there are and how much is sorted at once. The file is the same.
 
         Returns:
             The finished file, complete and forced to the disk.
