@@ -153,11 +153,16 @@ def _other_weights(workspace: Path, path: Path, meta: dict[str, Any]) -> list[st
     ]
 
 
-def check_saes(workspace: Path) -> Iterator[tuple[str, list[str]]]:
-    """Every SAE whose weights' hash the catalogue knows, and whether they still have it."""
+def check_saes(workspace: Path) -> Iterator[tuple[str, list[str] | None]]:
+    """Every trained SAE of the catalogue and the problems found: whether its weights still have the hash noted there.
+    None where none was noted, because an older version trained it; an index that was made from it tells all the same.
+    """
     for entry in _catalogued(workspace, "sae"):
         weights = workspace / "saes" / entry["id"] / "sae.safetensors"
-        if not weights.exists() or "sha256" not in entry:
+        if not weights.exists():
+            continue
+        if "sha256" not in entry:
+            yield entry["id"], None
             continue
         problem = (
             f"{weights} has changed since it was trained (its checksum is not the catalogue's); restore it, or delete "

@@ -28,10 +28,11 @@ def check(workspace: WorkspaceDir = DEFAULT_WORKSPACE) -> None:
         ("harvest", _check_harvests(workspace)),
     ):
         for name, problems in results:
-            console.print(f"{kind:<9} {'NOT sound' if problems else 'sound'}  {name}", markup=False)
-            for problem in problems:
+            verdict = "has no checksum" if problems is None else "NOT sound" if problems else "sound"
+            console.print(f"{kind:<9} {verdict}  {name}".rstrip(), markup=False)
+            for problem in problems or []:
                 console.print(f"  {problem}", markup=False)
-            found += len(problems)
+            found += len(problems or [])
     if found:
         raise UserError(f"{found} problem{'s' if found > 1 else ''} in {workspace}; what to do stands beside each")
 

@@ -30,7 +30,7 @@ def index_file(workspace: Path) -> Path:
 
 def problems(workspace: Path, of_indexes: bool = False) -> list[str]:
     rest = [] if of_indexes else [*check_saes(workspace), ("", check_catalog(workspace))]
-    lines = [line for _, lines in [*check_indexes(workspace), *rest] for line in lines]
+    lines = [line for _, lines in [*check_indexes(workspace), *rest] for line in lines or []]
     assert all("\n" not in line for line in lines)
     return lines
 
@@ -111,6 +111,7 @@ def test_what_does_not_agree_is_found(copied: Path, change: str, says: str):
 def test_other_weights_are_found(copied: Path):
     weights = copied / "saes" / SAE / "sae.safetensors"
     weights.write_bytes(bytes(1000))
+    assert list(check_saes(copied)) == [(SAE, None)], "nothing was noted, and nothing is claimed"
     Catalog(copied).add("sae", SAE, {"sha256": hashlib.sha256(bytes(1000)).hexdigest()})
     assert problems(copied) == []
     weights.write_bytes(bytes(999) + b"x")
