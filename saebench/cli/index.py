@@ -15,6 +15,7 @@ from saebench.corpus import open_corpus
 from saebench.indexing import build_index
 from saebench.lm import LanguageModel
 from store import Catalog, index_id
+from store.migrations import latest
 
 
 def run(recipe: Recipe, workspace: Path, lm: LanguageModel, trained: Trained) -> Path:
@@ -28,6 +29,7 @@ def run(recipe: Recipe, workspace: Path, lm: LanguageModel, trained: Trained) ->
         "model": lm.provenance,
         "index": config.model_dump(exclude={"memory_gib"}),
         "seed": config.corpus.seed,
+        "schema": latest("index"),
         "code": saebench.__version__,
         "torch": str(torch.__version__),
     }
