@@ -105,9 +105,10 @@ def run(
 
 
 def assert_close(got: tuple[Tensor, ...], want: tuple[Tensor, ...], tolerance: float) -> None:
+    """Equal but for the order of float32 sums, whose terms are about 10 at most and may cancel to almost nothing."""
     for a, b in zip(got, want, strict=True):
         assert a.shape == b.shape
-        assert (a - b).norm() <= tolerance * b.norm() + 1e-30
+        assert (a - b).norm() <= tolerance * b.norm() + 5e-6
 
 
 @pytest.mark.parametrize("kernel", EXACT.values(), ids=EXACT)
