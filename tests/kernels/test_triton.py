@@ -3,9 +3,12 @@
 import math
 import subprocess
 import sys
+from functools import partial
 
+import drawn
 import pytest
 import torch
+from drawn import assert_close, clear_cut, codes_of, run
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -31,7 +34,6 @@ from saebench.kernels.triton.maxima import GROUP
 
 REFERENCE = Kernel("reference")
 KERNELS = {product: Kernel("triton", product) for product in ("float32", "bfloat16")}
-KINDS = ("token", "batch", "hinted batch", "latent", "above")
 
 small = st.fixed_dictionaries(
     {
@@ -54,64 +56,12 @@ wide = st.fixed_dictionaries(
     }
 )
 products = st.sampled_from(list(KERNELS.values()))
-each_kind = pytest.mark.parametrize("kind", KINDS)
+each_kind = pytest.mark.parametrize("kind", drawn.SELECTIONS)
 each_product = pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
 
 
-def tensors(shape: dict) -> dict[str, Tensor]:
-    g = torch.Generator().manual_seed(shape["seed"])
-    n, d, m = shape["tokens"], shape["d_in"], shape["n_latents"]
-    made = {
-        "x": torch.randn(n, d, generator=g),
-        "W_enc": torch.randn(m, d, generator=g) / d**0.5,
-        "b_enc": torch.randn(m, generator=g) * 0.1 + shape["bias"],
-        "W_dec": torch.randn(m, d, generator=g),
-        "b_dec": torch.randn(d, generator=g),
-    }
-    return {name: t.to(DEVICE).requires_grad_() for name, t in made.items()}
-
-
-def selection_of(kind: str, shape: dict) -> Selection:
-    g = torch.Generator().manual_seed(shape["seed"] + 1)
-    m = shape["n_latents"]
-    match kind:
-        case "token":
-            return PerToken(shape["k"])
-        case "batch":
-            return PerBatch(shape["k"])
-        case "hinted batch":
-            return PerBatch(shape["k"], expected=float(torch.randn(1, generator=g)) + 1)
-        case "latent":
-            return PerLatent(torch.randint(0, 6, (m,), generator=g).to(DEVICE))
-    return Above((torch.randn(m, generator=g) * 0.5 + 0.5).to(DEVICE))
-
-
-def clear_cut(t: dict[str, Tensor], selection: Selection) -> bool:
-    """Whether no pre-activation lies so near its threshold that rounding decides."""
-    if not isinstance(selection, Above):
-        return True
-    with torch.no_grad():
-        pre = (t["x"] - t["b_dec"]).double() @ t["W_enc"].T.double() + t["b_enc"]
-        return not ((pre - selection.thresholds).abs() < 3e-6).any()
-
-
-def codes_of(kernel: Kernel, t: dict[str, Tensor], selection: Selection, among: Tensor | None = None) -> SparseCodes:
-    return encode(t["x"], t["W_enc"], t["b_enc"], selection, centre=t["b_dec"], among=among, kernel=kernel)
-
-
-def run(kernel: Kernel, t: dict[str, Tensor], selection: Selection, among: Tensor | None = None) -> tuple[Tensor, ...]:
-    """Dense codes, reconstruction and the gradients of all five inputs, for a fixed random loss."""
-    codes = codes_of(kernel, t, selection, among)
-    out = decode(codes, t["W_dec"], t["b_dec"], kernel=kernel)
-    weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(0)).to(out)
-    loss = (out * weights).sum() + codes.values.square().sum()
-    return codes.to_dense(), out, *torch.autograd.grad(loss, list(t.values()))
-
-
-def assert_close(got: tuple[Tensor, ...], want: tuple[Tensor, ...], tolerance: float) -> None:
-    for a, b in zip(got, want, strict=True):
-        assert a.shape == b.shape
-        assert (a - b).norm() <= tolerance * b.norm() + 5e-6
+tensors = partial(drawn.tensors, device=DEVICE)
+selection_of = partial(drawn.selection_of, device=DEVICE)
 
 
 @each_kind
