@@ -7,7 +7,6 @@ Decisions:
 - Labels, notes and explanations are people's work and are never garbage.
 """
 
-import fcntl
 import re
 import shutil
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 from store.catalog import Catalog
 from store.check import rows_without_files
 from store.errors import explained
+from store.locks import acquire
 from store.workspace import CATALOG, index_files, indexes_folder
 
 _HASH = re.compile(r"[0-9a-f]{12}")
@@ -99,13 +99,13 @@ def _unless_building(staging: Path) -> Iterator[bool]:
     if not lock.exists():
         yield True
         return
-    with lock.open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+    try:
+        held = acquire(lock, patience=0)
+    except BlockingIOError:
+        yield False
+        return
+    with held:
+        yield True
 
 
 def _size(folder: Path) -> int:
