@@ -9,15 +9,14 @@ goes on. The table is results/masked_sparse_coding.md beside it. About 25 s a ru
 """
 
 import argparse
-import datetime
 import json
-import platform
 import statistics
 import time
 from itertools import product
 from pathlib import Path
 
 import torch
+from timing import machine
 from torch.nn.functional import normalize
 
 from saebench.evaluation.synthetic.masked_coding import (
@@ -46,19 +45,6 @@ def measure(start: str, noise: float, method: str, seed: int) -> float:
     signals = noisy_signals(SIGNALS, true, K, noise, generator)
     learned = fit_dictionary(begin, signals, K, METHODS[method], generator)
     return nearest_cosine_distance(true, learned)
-
-
-def machine() -> dict[str, str | int]:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return {
-        "cpu": names[0] if names else platform.processor(),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-    }
 
 
 def table(rows: list[dict]) -> str:

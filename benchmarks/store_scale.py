@@ -10,10 +10,8 @@ adds to that file and writes FILE.md.
 """
 
 import argparse
-import datetime
 import json
 import os
-import platform
 import shutil
 import statistics
 import sys
@@ -26,6 +24,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 from markdown import markdown
+from timing import machine
 
 from store import ContextBlock, DecoderTables, FeatureStore, IndexWriter, index_id, indexes_folder, staging_folder
 
@@ -204,6 +203,7 @@ def measure(nonzeros: int, n_features: int, memory: int, folder: Path) -> dict:
     with Watch() as watch:
         path = writer.finish(indexes_folder(folder), IDENTIFIER, documents, vocabulary, tables, memory)
     tables_bytes = {name: round(size / n_codes, 3) for name, size in bytes_of_tables(path).items()}
+    about = machine()
     return {
         "nonzeros": n_codes, "features": n_features, "memory_limit_mb": memory >> 20,
         "bytes_per_nonzero": round(path.stat().st_size / n_codes, 2),
@@ -211,17 +211,10 @@ def measure(nonzeros: int, n_features: int, memory: int, folder: Path) -> dict:
         "finalise_cpu_seconds": round(watch.cpu_seconds, 1), "peak_memory_mb": watch.peak >> 20,
         "queries_ms": queries(folder),
         "bytes_per_nonzero_of": dict(sorted(tables_bytes.items(), key=lambda item: -item[1])),
-        "cpus": os.cpu_count(), "load_average": round(os.getloadavg()[0], 2), "processor": processor(),
-        "duckdb": duckdb.__version__, "python": platform.python_version(),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "cpus": os.cpu_count(), "load_average": round(os.getloadavg()[0], 2), "processor": about["cpu"],
+        "duckdb": duckdb.__version__, "python": about["python"],
+        "date": about["date"],
     }  # fmt: skip
-
-
-def processor() -> str:
-    """Its name."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
 
 
 def report(rows: list[dict]) -> str:

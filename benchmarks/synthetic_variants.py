@@ -12,10 +12,8 @@ stopped and called again, the command goes on. At the end it writes results/synt
 """
 
 import argparse
-import datetime
 import json
 import math
-import platform
 import statistics
 import time
 from dataclasses import asdict, replace
@@ -25,7 +23,7 @@ from saebench.memory import keep_freed_memory
 
 keep_freed_memory()
 
-import torch
+from timing import machine
 
 from saebench.evaluation.synthetic import Forest, SyntheticConfig, SyntheticModel, overlap, score
 from saebench.training import TrainConfig, train_all
@@ -58,19 +56,6 @@ PUBLISHED = {  # arXiv 2602.14687 at L0 25: F1, MCC, uniqueness, explained varia
 COLUMNS = ("f1", "precision", "recall", "mcc", "uniqueness", "explained_variance", "relative_bias", "dead", "l0")
 RESULTS = Path(__file__).parent / "results"
 WORK = Path(__file__).parent.parent / "build" / "synthetic_variants"
-
-
-def machine() -> dict[str, str | int]:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return {
-        "cpu": names[0] if names else platform.processor(),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-    }
 
 
 class Bench:
