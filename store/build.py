@@ -29,6 +29,7 @@ from store.memory import HELPER, MEMORY
 from store.migrations import latest, migrations
 from store.plain import text_of_tokens
 from store.positions import AFTER, BEFORE, SAME_AFTER, SAME_BEFORE, Positions, map_positions
+from store.reading import literal
 from store.sorting import SortedCodes, open_codes, runs, sort_codes
 from store.staging import DOCUMENTS, INPUTS, MANIFEST, Part, canonical_json, lists, sweep
 from store.tables import ranked
@@ -120,7 +121,7 @@ class _Builder:
         self.connection = duckdb.connect(config={"threads": 1, "memory_limit": limit, "temp_directory": spill})
         self.connection.execute("SET enable_progress_bar = false")
         options = f"STORAGE_VERSION '{STORAGE_VERSION}', ROW_GROUP_SIZE {ROW_GROUP}"
-        self.connection.execute(f"ATTACH {_quoted(str(path))} AS built ({options})")
+        self.connection.execute(f"ATTACH {literal(str(path))} AS built ({options})")
         self.connection.execute("USE built")
 
     def run(
@@ -307,11 +308,7 @@ def _check_references(positions: Positions, n_documents: int, n_tokens: int) -> 
 
 
 def _files(paths: Iterator[Path]) -> str:
-    return "[" + ", ".join(_quoted(str(path)) for path in paths) + "]"
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+    return "[" + ", ".join(literal(str(path)) for path in paths) + "]"
 
 
 def main() -> int:

@@ -5,8 +5,8 @@ from pathlib import Path
 import duckdb
 
 from store.errors import StoreError, explained, first_line
-from store.expressions import literal
 from store.files import write_atomically
+from store.reading import literal
 
 PARQUET = "FORMAT parquet, COMPRESSION zstd"
 CSV = "FORMAT csv, HEADER true"

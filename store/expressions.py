@@ -37,11 +37,6 @@ def check_order(connection: duckdb.DuckDBPyConnection, text: str, columns: Seque
     _check([order["expression"] for order in modifiers[0]["orders"]], columns, text, "order")
 
 
-def literal(text: str) -> str:
-    """A text as an SQL literal."""
-    return "'" + text.replace("'", "''") + "'"
-
-
 def unknown_column(name: str, columns: Sequence[str], where: str) -> StoreError:
     """The error for a column that does not exist, with the nearest one that does."""
     near = difflib.get_close_matches(name, columns, 1, 0.5)

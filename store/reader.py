@@ -20,11 +20,10 @@ from store.annotations import Annotations
 from store.catalog import Catalog
 from store.compare import Comparison, check_same_text, codes_of, compared, decoder
 from store.errors import StoreError, explained
-from store.expressions import literal
 from store.feature import Feature
 from store.index import Context, Index
 from store.mirror import TABLES, Mirror
-from store.reading import attach, quoted
+from store.reading import attach, literal, quoted
 from store.relation import Cursor, Relation, relation
 from store.search import activity, by_logit, by_text, by_token, joined
 from store.workspace import CATALOG, index_files, indexes_folder, split_index_id

@@ -15,6 +15,11 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def literal(text: str) -> str:
+    """A text as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def attach(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> dict[str, Any]:
     """Attach an index under a name; returns its meta table.
 
@@ -24,9 +29,8 @@ def attach(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> dict
     with explained("cannot read", path):
         if not path.is_file():
             raise StoreError(f"{path} has been removed; open the store again")
-        location = "'" + str(path).replace("'", "''") + "'"
         try:
-            connection.execute(f"ATTACH {location} AS {quoted(name)} (READ_ONLY)")
+            connection.execute(f"ATTACH {literal(str(path))} AS {quoted(name)} (READ_ONLY)")
             rows = connection.execute(f"SELECT key, value FROM {quoted(name)}.meta").fetchall()
         except duckdb.Error as error:
             connection.execute(f"DETACH DATABASE IF EXISTS {quoted(name)}")

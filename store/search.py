@@ -17,9 +17,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from store.errors import StoreError
-from store.expressions import literal
 from store.index import Index
-from store.reading import quoted
+from store.reading import literal, quoted
 from store.text import readable
 
 _MOST_HINTS = 5

@@ -29,7 +29,6 @@ N2G, LLM = "n2g", "llm"
 N2G_VERSION, N2G_SCORER = "1", "n2g-f1"
 JUDGES = ("detection", "fuzzing")
 EMBEDDING = "embedding"
-SCORERS = (*JUDGES, EMBEDDING)
 SPLIT = "scoring"
 
 
