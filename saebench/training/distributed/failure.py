@@ -14,6 +14,7 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+import torch.distributed.nn  # see `_leave`
 
 from saebench.errors import UserError
 from saebench.saes.axis import RankLostError
@@ -86,6 +87,11 @@ def _part() -> None:
 
 
 def _leave() -> None:
+    """Leave the group, which ends its threads: one that gives a tensor back while Python ends aborts the process.
+
+    The functions of torch.distributed.nn have the group there is when they are first imported (optimisers import them)
+    as a default and would keep it for ever; so they are imported before there is one.
+    """
     with suppress(RuntimeError):
         dist.destroy_process_group()
 
