@@ -26,7 +26,7 @@ from store.index import Context, Index
 from store.reader import FeatureStore
 from store.relation import Relation
 from store.workspace import index_id, indexes_folder, staging_folder
-from store.writer import IndexWriter, find_index
+from store.writer import IndexWriter, find_index, stage_block
 
 __all__ = [
     "Annotations",
@@ -57,5 +57,6 @@ __all__ = [
     "find_index",
     "index_id",
     "indexes_folder",
+    "stage_block",
     "staging_folder",
 ]

@@ -31,7 +31,7 @@ from store.plain import text_of_tokens
 from store.positions import AFTER, BEFORE, SAME_AFTER, SAME_BEFORE, Positions, map_positions
 from store.reading import literal
 from store.sorting import SortedCodes, open_codes, runs, sort_codes
-from store.staging import DOCUMENTS, INPUTS, MANIFEST, Part, canonical_json, lists, sweep
+from store.staging import DOCUMENTS, INPUTS, MANIFEST, Part, canonical_json, first_gap, lists, sweep
 from store.tables import ranked
 from store.work import Task, decoder_of, describe, die_with_parent, partners, vocabulary_of
 from store.workspace import split_index_id
@@ -57,6 +57,8 @@ def build(staging: Path, destination: Path, index_id: str, memory: int = MEMORY)
     """
     manifest = json.loads((staging / MANIFEST).read_text(encoding="utf-8"))
     parts = sweep(staging)
+    if first_gap(parts) < parts[-1].stop:
+        raise StoreError(f"contexts from {first_gap(parts)} on are missing in {staging}; run the same command again")
     documents: list[list[Any]] = json.loads((staging / DOCUMENTS).read_text(encoding="utf-8"))
     inputs = dict(np.load(staging / INPUTS, allow_pickle=False))
     n_places = parts[-1].stop * manifest["context_length"]

@@ -3,9 +3,10 @@
 The part of contexts is renamed into place last: a block counts as staged when it is there.
 """
 
+import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ INPUTS = "inputs.npz"
 _PART = re.compile(r"contexts-(\d{10})-(\d{10})\.parquet")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Part:
     """Contexts `start` to `stop` (exclusive) of the index."""
 
@@ -62,7 +63,7 @@ def open_manifest(folder: Path, manifest: dict[str, Any]) -> None:
             found = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
             raise StoreError(f"{path} is damaged; delete the folder {folder} and run again") from None
-        differing = sorted(_differences(found, json.loads(canonical_json(manifest))))
+        differing = differences(found, manifest)
         if differing:
             raise StoreError(
                 f"{folder} holds an unfinished index of something else (different {', '.join(differing)}); "
@@ -78,6 +79,11 @@ def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
+def differences(found: Any, manifest: dict[str, Any]) -> list[str]:
+    """The names of what differs between a manifest as it was read and one as it should be, sorted."""
+    return sorted(_differences(found, json.loads(canonical_json(manifest))))
+
+
 def _differences(found: Any, wanted: Any, name: str = "") -> Iterator[str]:
     if isinstance(found, dict) and isinstance(wanted, dict):
         for key in found.keys() | wanted.keys():
@@ -87,23 +93,43 @@ def _differences(found: Any, wanted: Any, name: str = "") -> Iterator[str]:
 
 
 def sweep(folder: Path) -> list[Part]:
-    """The finished parts in order, after removing what a killed process left half done.
+    """The finished parts in order, perhaps with gaps, after removing what a killed process left half done.
 
     Raises:
-        StoreError: a finished part is damaged.
+        StoreError: a finished part is damaged, or two hold the same contexts.
     """
-    parts: list[Part] = []
-    found = [match for match in map(_PART.fullmatch, sorted(p.name for p in folder.iterdir())) if match]
-    for match in found:
-        part = Part(folder, int(match[1]), int(match[2]))
-        if part.start == (parts[-1].stop if parts else 0):
-            _check(part)
-            parts.append(part)
+    parts = parts_named(folder, (path.name for path in folder.iterdir()))
+    for part in parts:
+        _check(part)
     kept = {MANIFEST, *(p.contexts.name for p in parts), *(p.codes.name for p in parts)}
     for path in folder.iterdir():
         if path.is_file() and path.name not in kept and (path.suffix == TEMPORARY or path.suffix == ".parquet"):
             path.unlink()
     return parts
+
+
+def parts_named(folder: Path, names: Iterable[str]) -> list[Part]:
+    """The parts of a folder that are finished, given the names of its files, in order.
+
+    Raises:
+        StoreError: two hold the same contexts.
+    """
+    found = (match for match in map(_PART.fullmatch, sorted(names)) if match)
+    parts = [Part(folder, int(match[1]), int(match[2])) for match in found]
+    for one, other in itertools.pairwise(parts):
+        if other.start < one.stop:
+            raise StoreError(f"{one.contexts} and {other.contexts} hold the same contexts; delete the folder {folder}")
+    return parts
+
+
+def first_gap(parts: Sequence[Part]) -> int:
+    """The first context that is in no part; parts in order."""
+    stop = 0
+    for part in parts:
+        if part.start != stop:
+            break
+        stop = part.stop
+    return stop
 
 
 def _check(part: Part) -> None:

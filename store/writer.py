@@ -1,8 +1,10 @@
 """Building an index: stage blocks as they come, then sort them into one file."""
 
+import bisect
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -18,7 +20,8 @@ from store.locks import acquire
 from store.memory import LEAST_MEMORY, MEMORY
 from store.migrations import latest
 from store.reading import read_meta
-from store.staging import DOCUMENTS, INPUTS, Part, canonical_json, open_manifest, sweep, write_part
+from store.remote import Remote
+from store.staging import DOCUMENTS, INPUTS, Part, canonical_json, first_gap, open_manifest, sweep, write_part
 from store.workspace import index_files, split_index_id
 
 _PATIENCE = 3.0
@@ -32,7 +35,14 @@ class IndexWriter:
     from `n_contexts`; the finished file is the same, byte for byte, as without the interruption.
     """
 
-    def __init__(self, staging: str | Path, n_latents: int, context_length: int, provenance: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        staging: str | Path,
+        n_latents: int,
+        context_length: int,
+        provenance: dict[str, Any],
+        parts: str | None = None,
+    ) -> None:
         """Open a staging folder (`staging_folder(workspace, index_id)`), new or left by a killed process.
 
         Args:
@@ -41,12 +51,13 @@ class IndexWriter:
             context_length: tokens per context.
             provenance: JSON; configuration, seed, code version, hashes of model, SAE and corpus. Readers get it back
                 as `meta["provenance"]`.
+            parts: a folder or fsspec URL through which the parts of several machines come together (`stage_block`).
 
         Raises:
             StoreError: the folder holds work on something else, is damaged, or another process is writing there.
         """
         self._staging = Path(staging)
-        self._n_latents, self._length = n_latents, context_length
+        self._n_latents, self._shape = n_latents, (n_latents, context_length)
         with explained("cannot write", self._staging):
             self._staging.parent.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(self._staging)
@@ -56,6 +67,9 @@ class IndexWriter:
         try:
             open_manifest(self._staging, {**manifest, "provenance": provenance})
             self._parts = sweep(self._staging)
+            self._remote = Remote(parts, self._staging.name) if parts else None
+            if self._remote:
+                self._remote.open({**manifest, "provenance": provenance})
         except BaseException:
             self.close()
             raise
@@ -68,21 +82,37 @@ class IndexWriter:
 
     @property
     def n_contexts(self) -> int:
-        """Contexts already safely staged: where to go on."""
-        return self._parts[-1].stop if self._parts else 0
+        """Contexts already safely staged, without a gap: where to go on."""
+        return first_gap(self._parts)
 
-    def add(self, block: ContextBlock) -> None:
-        """Stage the next contexts.
+    @property
+    def staged(self) -> set[int]:
+        """Where the parts begin that are already safely staged, here or where parts come together."""
+        remote = self._remote.parts(self._staging) if self._remote else []
+        return {part.start for part in (*self._parts, *remote)}
+
+    def add(self, block: ContextBlock, start: int | None = None) -> None:
+        """Stage the next contexts, or those from context number `start` on.
 
         Raises:
             StoreError: the block makes no sense (says why), or the disk is full.
         """
-        block.check(self._n_latents, self._length)
-        if len(block.tokens) == 0:
-            return
-        part = Part(self._staging, self.n_contexts, self.n_contexts + len(block.tokens))
-        write_part(part, block)
-        self._parts.append(part)
+        if part := _stage(self._staging, self.n_contexts if start is None else start, block, self._shape):
+            bisect.insort(self._parts, part)
+            if self._remote:
+                self._remote.send(part)
+
+    def collect(self) -> None:
+        """Take over what other processes have staged by `stage_block`; none of them may be at it any more.
+
+        Raises:
+            StoreError: a part is damaged, or cannot be read where parts come together.
+        """
+        if self._remote:
+            for part in self._remote.parts(self._staging):
+                if not part.contexts.exists():
+                    self._remote.fetch(part)
+        self._parts = sweep(self._staging)
 
     def finish(
         self,
@@ -116,6 +146,11 @@ class IndexWriter:
             raise StoreError(f"an index cannot be built in {memory} bytes; allow {LEAST_MEMORY >> 20} MiB or more")
         if not self._parts:
             raise StoreError(f"nothing to index for {index_id}: the corpus has no contexts")
+        if self.n_contexts < self._parts[-1].stop:
+            raise StoreError(
+                f"contexts from {self.n_contexts} on are missing in {self._staging}; processes on several machines "
+                "need index.parts, a folder or URL that all of them reach"
+            )
         decoder.check(self._n_latents, len(vocabulary))
         with explained("cannot write", self._staging):
             text = canonical_json([list(document) for document in documents])
@@ -124,10 +159,38 @@ class IndexWriter:
         path = _build_elsewhere(self._staging, Path(destination), index_id, memory, self._lock.fileno())
         with explained("cannot remove", self._staging):
             remove_folder(self._staging)
+            if self._remote:
+                self._remote.remove()
             self._parts = []
             _lock_path(self._staging).unlink(missing_ok=True)
             self.close()
         return path
+
+
+def stage_block(
+    staging: str | Path, start: int, block: ContextBlock, n_latents: int, context_length: int, parts: str | None = None
+) -> None:
+    """Stage contexts from number `start` on beside an IndexWriter that another process has opened with `parts`, which
+    takes them over by `collect`.
+
+    Raises:
+        StoreError: the block makes no sense (says why), or it cannot be written.
+    """
+    if parts is None:
+        _stage(Path(staging), start, block, (n_latents, context_length))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        if part := _stage(Path(folder), start, block, (n_latents, context_length)):
+            Remote(parts, Path(staging).name).send(part)
+
+
+def _stage(staging: Path, start: int, block: ContextBlock, shape: tuple[int, int]) -> Part | None:
+    block.check(*shape)
+    if len(block.tokens) == 0:
+        return None
+    part = Part(staging, start, start + len(block.tokens))
+    write_part(part, block)
+    return part
 
 
 def find_index(destination: str | Path, index_id: str, provenance: dict[str, Any]) -> Path | None:

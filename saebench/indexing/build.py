@@ -1,7 +1,12 @@
-"""The encode pass: run the model and the SAE over a corpus and hand the codes to the store."""
+"""The encode pass: run the model and the SAE over a corpus and hand the codes to the store.
+
+Decisions: the corpus is cut into parts of the same number of contexts however many processes there are, and they take
+turns: part i is encoded by process i % n. So what is staged does not depend on n, and a run goes on with any number.
+"""
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +19,8 @@ from saebench.indexing.config import IndexConfig
 from saebench.indexing.decoder import decoder_tables
 from saebench.lm import LanguageModel
 from saebench.saes import SAE
-from store import ContextBlock, IndexWriter
+from saebench.saes.axis import UNDIVIDED, Axis
+from store import ContextBlock, IndexWriter, stage_block
 
 Progress = Callable[[int], None]
 """Called with the number of contexts finished so far."""
@@ -31,8 +37,11 @@ def build_index(
     index_id: str,
     provenance: dict[str, Any],
     on_progress: Progress = lambda _: None,
+    ranks: Axis = UNDIVIDED,
 ) -> Path:
     """Encode `corpus` and build one immutable index file under `indexes`, going on where a killed run stopped.
+
+    Every process of `ranks` encodes its parts of the corpus; the first one builds the file.
 
     Returns:
         The index file, named by its content.
@@ -42,15 +51,33 @@ def build_index(
         StoreError: the staged parts belong to another SAE or corpus, or the disk is full.
     """
     lm.check_hook_points([hook_point])
-    writer = IndexWriter(indexes / ".building" / index_id, len(sae.W_enc), corpus.length, provenance)
-    blocks = corpus.blocks(config.batch_contexts, writer.n_contexts)
-    while batches := list(itertools.islice(blocks, config.part_batches)):
-        encoded = [encode_batch(lm, sae, hook_point, batch) for batch in batches]
-        writer.add(join(batches, encoded))
-        on_progress(writer.n_contexts)
-    decoder = decoder_tables(config, lm, sae, hook_point)
-    memory = int(config.memory_gib * 2**30)
-    return writer.finish(indexes, index_id, corpus.documents, corpus.tokenizer.vocabulary, decoder, memory)
+    staging, shape = indexes / ".building" / index_id, (len(sae.W_enc), corpus.length)
+    writer = IndexWriter(staging, *shape, provenance, config.parts) if ranks.rank == 0 else None
+    staged = ranks.from_first(writer.staged if writer else None)
+    stage: Callable[[ContextBlock, int], None] = writer.add if writer else partial(_stage, staging, shape, config.parts)
+    blocks = corpus.blocks(config.batch_contexts)
+    start = 0
+    for part in itertools.count():
+        batches = list(itertools.islice(blocks, config.part_batches))
+        if not batches:
+            break
+        if part % ranks.size == ranks.rank and start not in staged:
+            encoded = [encode_batch(lm, sae, hook_point, batch) for batch in batches]
+            stage(join(batches, encoded), start)
+        start += sum(len(batch.tokens) for batch in batches)
+        on_progress(start)
+    ranks.wait()
+    path = None
+    if writer:
+        writer.collect()
+        decoder = decoder_tables(config, lm, sae, hook_point)
+        memory = int(config.memory_gib * 2**30)
+        path = writer.finish(indexes, index_id, corpus.documents, corpus.tokenizer.vocabulary, decoder, memory)
+    return Path(ranks.from_first(path))
+
+
+def _stage(staging: Path, shape: tuple[int, int], parts: str | None, block: ContextBlock, start: int) -> None:
+    stage_block(staging, start, block, *shape, parts)
 
 
 Codes = tuple[np.ndarray, np.ndarray, np.ndarray]

@@ -16,4 +16,7 @@ class IndexConfig(Section):
     neighbours: int = Field(12, ge=1, description="nearest features by decoder cosine that are kept")
     logit_tokens: int = Field(12, ge=1, description="promoted and suppressed tokens that are kept")
     logit_bins: int = Field(48, ge=2, description="bins of the histogram of a feature's logit weights")
+    parts: str | None = Field(
+        None, description="folder or URL (fsspec) where parts of several machines come together; default: none needed"
+    )
     memory_gib: float = Field(2.0, ge=0.25, description="what sorting the index may take, in GiB; the file is the same")

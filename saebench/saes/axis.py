@@ -74,6 +74,10 @@ class Axis:
             dist.broadcast_object_list(box, group=self.group, group_src=0)
         return box[0]
 
+    def wait(self) -> None:
+        """Until every process has come here."""
+        self.sum(torch.zeros(1))
+
     def _reduce(self, tensor: Tensor, op: dist.ReduceOp.RedOpType) -> Tensor:
         if self.size == 1:
             return tensor

@@ -12,7 +12,7 @@ Decisions:
 
 from saebench.training.distributed.failure import is_first, launched
 from saebench.training.distributed.gradients import clip_gradients, sum_gradients
-from saebench.training.distributed.layout import check, ranks_for
+from saebench.training.distributed.layout import check, everyone, ranks_for
 from saebench.training.distributed.sharding import (
     copy_from_first,
     from_first,
@@ -27,6 +27,7 @@ __all__ = [
     "check",
     "clip_gradients",
     "copy_from_first",
+    "everyone",
     "from_first",
     "is_first",
     "launched",

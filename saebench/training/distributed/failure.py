@@ -18,6 +18,7 @@ import torch.distributed.nn  # see `_leave`
 
 from saebench.errors import UserError
 from saebench.saes.axis import RankLostError
+from store import StoreError
 
 TIMEOUT = timedelta(minutes=10)
 """After this a collective in which a process is missing fails."""
@@ -31,16 +32,18 @@ LOST = (
 
 
 @contextmanager
-def launched(report: Callable[[str], None] | None = None) -> Iterator[None]:
+def launched(report: Callable[[str], None] | None = None, timeout: timedelta = TIMEOUT) -> Iterator[None]:
     """Be one of torchrun's processes while this lasts; nothing, in one process or where they are joined already.
 
-    What ends one process with a UserError ends them all: with the same UserError, or, given `report`, with one line
-    reported and exit code 1. Raises UserError where the processes cannot be joined.
+    A process that has died is noticed at once; one that is only late, after `timeout`.
+
+    What ends one process with a UserError (or StoreError) ends them all: with a UserError of the same text, or, given
+    `report`, with one line reported and exit code 1. Raises UserError where the processes cannot be joined.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         yield
         return
-    store = _join()
+    store = _join(timeout)
     try:
         yield
         _part()
@@ -64,14 +67,14 @@ def is_first() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) == 1 or int(os.environ.get("RANK", "0")) == 0
 
 
-def _join() -> dist.Store:
+def _join(timeout: timedelta) -> dist.Store:
     try:
         cuda = torch.cuda.is_available()
         if cuda:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         store, rank, size = next(dist.rendezvous("env://", timeout=TIMEOUT))
         backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
-        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)
     except (RuntimeError, ValueError) as error:
         size, why = os.environ["WORLD_SIZE"], str(error).splitlines()[0]
         raise UserError(f"the {size} processes of this run cannot reach each other: {why}") from None
@@ -101,9 +104,10 @@ def _reason(error: BaseException, store: dist.Store) -> str | None:
     if isinstance(error, RankLostError):
         return _await(REASON, store, PATIENCE / 3) or LOST
     rank = int(os.environ["RANK"])
-    own = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    for_user = isinstance(error, UserError | StoreError)
+    own = str(error) if for_user else f"{type(error).__name__}: {error}"
     _say(REASON, own if rank == 0 else f"{own} (process {rank})", store)
-    return own if isinstance(error, UserError) else None
+    return own if for_user else None
 
 
 def _part_from(store: dist.Store) -> None:

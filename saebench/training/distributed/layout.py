@@ -14,14 +14,21 @@ if TYPE_CHECKING:
 Parallel = Literal["data", "latents"]
 
 
+def everyone() -> Axis:
+    """The processes that have been joined, on one axis; `UNDIVIDED` without any."""
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return UNDIVIDED
+    return Axis(dist.get_rank(), dist.get_world_size(), dist.group.WORLD)
+
+
 def ranks_for(parallel: Parallel) -> Ranks:
     """The processes that have been joined, along one axis; `ALONE` without any."""
-    if not dist.is_initialized() or dist.get_world_size() == 1:
+    joined = everyone()
+    if joined is UNDIVIDED:
         return ALONE
-    everyone = Axis(dist.get_rank(), dist.get_world_size(), dist.group.WORLD)
     if parallel == "data":
-        return Ranks(tokens=everyone, latents=UNDIVIDED, everyone=everyone)
-    return Ranks(tokens=UNDIVIDED, latents=everyone, everyone=everyone)
+        return Ranks(tokens=joined, latents=UNDIVIDED, everyone=joined)
+    return Ranks(tokens=UNDIVIDED, latents=joined, everyone=joined)
 
 
 def check(config: "TrainConfig", ranks: Ranks) -> None:
