@@ -156,32 +156,31 @@ def write_part(part: Part, block: ContextBlock) -> None:
         StoreError: the disk is full or the folder cannot be written; nothing is left behind then.
     """
     with explained("cannot write", part.codes):
-        delta = {"column_encoding": {"place": "DELTA_BINARY_PACKED"}}
-        write_atomically(part.codes, lambda path: _write_table(_code_table(block, part.start), path, **delta))
+        delta = {"column_encoding": dict.fromkeys(("place", "feature"), "DELTA_BINARY_PACKED")}
+        write_atomically(part.codes, lambda path: _write_table(_code_table(block, part.start), path, "lz4", **delta))
     with explained("cannot write", part.contexts):
-        write_atomically(part.contexts, lambda path: _write_table(_context_table(block, part.start), path))
+        write_atomically(part.contexts, lambda path: _write_table(_context_table(block, part.start), path, "zstd"))
 
 
-def _write_table(table: pa.Table, path: Path, **options: Any) -> None:
-    """Without dictionaries, which take five times as long to read back."""
+def _write_table(table: pa.Table, path: Path, compression: str, **options: Any) -> None:
+    """Without dictionaries, which take five times as long to read back; codes packed, as encoding waits for it."""
     checked = {"write_page_checksum": True, "use_dictionary": False, **options}
-    pq.write_table(table, path, compression="zstd", compression_level=1, **checked)
+    pq.write_table(table, path, compression=compression, **checked)
 
 
 def _code_table(block: ContextBlock, first_context: int) -> pa.Table:
-    length = block.tokens.shape[1]
-    places = np.repeat(np.arange(block.tokens.size, dtype=np.uint64), np.diff(block.offsets))
-    halves = to_bits(block.values)
-    kept = halves > 0
-    key = ((places << np.uint64(32)) | block.features.astype(np.uint64))[kept]
-    halves = halves[kept]
-    if (key[1:] <= key[:-1]).any():
-        order = np.argsort(key, kind="stable")
-        key, halves = key[order], halves[order]
-    places, features = (key >> np.uint64(32)).astype(np.int64), (key & np.uint64(0xFFFFFFFF)).astype(np.int32)
-    if (key[1:] == key[:-1]).any():
-        raise StoreError("this block of contexts cannot be stored: a token has the same feature twice")
-    return pa.table({"place": places + first_context * length, "feature": features, "half": halves})
+    first = first_context * block.tokens.shape[1]
+    places = np.repeat(np.arange(first, first + block.tokens.size), np.diff(block.offsets))
+    features, halves = block.features.astype(np.int32, copy=False), to_bits(block.values)
+    if not (kept := halves > 0).all():
+        places, features, halves = places[kept], features[kept], halves[kept]
+    same = places[1:] == places[:-1]
+    if (same & (features[1:] <= features[:-1])).any():
+        order = np.argsort((places << 32) | features, kind="stable")
+        features, halves = features[order], halves[order]  # within a token: the places stay as they are
+        if (same & (features[1:] == features[:-1])).any():
+            raise StoreError("this block of contexts cannot be stored: a token has the same feature twice")
+    return pa.table({"place": places, "feature": features, "half": halves})
 
 
 def _context_table(block: ContextBlock, first_context: int) -> pa.Table:
