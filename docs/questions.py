@@ -1,6 +1,6 @@
 # # Ten questions about the demo SAE
 #
-# Each cell runs as it stands; what it prints is below it. Beforehand, in an empty folder (about six minutes on two cores):
+# Each cell runs as it stands; what it prints is below it. Before, in an empty folder (some six minutes on two cores):
 #
 #     saebench demo --no-serve
 #     saebench train --set train.sae.n_latents=2048 --id half
@@ -22,14 +22,15 @@ store.index(sae)
 
 # ## 1. Which features are worth a look?
 #
-# Not those that are dead, always on, or tied to one position. `features` is a lazy relation: conditions and orders are
-# SQL, and `.df()`, `.arrow()` and `.pl()` fetch it.
+# Not those that are dead, always on, tied to one position, or that only name a token. `features` is a lazy relation:
+# conditions and orders are SQL, and `.df()`, `.arrow()` and `.pl()` fetch it.
 
 features = store.features(sae)
 for flag in ("dead", "dense", "duplicate", "position_locked", "bos_only"):
     print(f"{flag:16}{features.filter(flag).count():5}")
 alive = features.filter("NOT (dead OR dense OR position_locked) AND n_documents >= 20")
-alive.order("top_token_share, max_activation DESC").select("feature", "density", "top_token", "promoted").limit(5).df()
+worth = alive.filter("density < 0.005 AND top_token_share BETWEEN 0.2 AND 0.8").order("max_activation DESC")
+worth.select("feature", "density", "top_token", "top_token_share", "promoted").limit(6).df()
 
 # ## 2. What does this feature stand for?
 #
@@ -66,8 +67,8 @@ for negative in feature.negatives(4):
 def documents(index):
     """Of each document: its bytes, and the byte and place of every token that is not special."""
     found = {}
-    segments = index.rows(f"SELECT context, position, document, byte FROM {index.table('segment')} ORDER BY 1, 2")
-    for i, (context, position, document, byte) in enumerate(segments):
+    segments = index.rows(f"SELECT context, position, document FROM {index.table('segment')} ORDER BY 1, 2")
+    for i, (context, position, document) in enumerate(segments):
         last = i + 1 < len(segments) and segments[i + 1][0] == context
         stop = segments[i + 1][1] if last else index.context_length
         whole = index.context(context)
@@ -99,13 +100,17 @@ for text, places in documents(index).values():
     at, place = np.array(places).T
     for start, stop in spans:
         inside[place[(at >= start) & (at < stop)]] = True
-codes = index.cursor().execute(f"SELECT feature, key % {index.n_places} AS place FROM {index.table('by_feature')}").fetchnumpy()
-total = np.bincount(codes["feature"], minlength=index.n_features)
-share = np.bincount(codes["feature"], inside[codes["place"]], index.n_features) / np.maximum(total, 1)
+codes = store.sql("SELECT feature, context, position FROM activation", sae).arrow()
+feature_of, place_of = codes["feature"].to_numpy(), codes["context"].to_numpy() * index.context_length
+place_of += codes["position"].to_numpy()
+total = np.bincount(feature_of, minlength=index.n_features)
+share = np.bincount(feature_of, inside[place_of], index.n_features) / np.maximum(total, 1)
 print(f"{inside.mean():.1%} of all tokens are in docstrings")
 for number in np.lexsort((-total, -np.round(share, 2)))[:6]:
     stats = store.feature(sae, number).stats
-    print(f"{number:5}  {share[number]:4.0%} of {total[number]:6,} activations; mostly on {stats.top_token!r}, promotes {stats.promoted[:4]}")
+    print(
+        f"{number:5}  {share[number]:4.0%} of {total[number]:6,} tokens, mostly {stats.top_token!r}", stats.promoted[:4]
+    )
 
 # ## 6. Which features say that a `return` comes next?
 
@@ -114,7 +119,8 @@ found.select("feature", "promotes", "density", "top_token", "promoted").limit(5)
 
 # ## 7. What does the SAE see in my own text?
 #
-# The one question that needs the model, and so torch.
+# The one question that needs the model, and so torch. `normalised` is the largest activation in the text as a share of
+# the feature's largest in the corpus.
 
 import torch
 
@@ -122,9 +128,11 @@ from saebench.cli.trained import model_of, open_sae
 
 trained = open_sae(store.workspace, sae)
 lm = model_of(trained)
-ids = torch.tensor([lm.tokenizer.encode("def area(width, height):\n    return width *")])
+text = "def area(width, height):\n    return width *"
+ids = torch.tensor([[lm.tokenizer.bos_token_id, *lm.tokenizer.encode(text)]])
 with torch.no_grad():
-    codes = trained.sae.encode(lm.activations(ids, [trained.hook_point])[trained.hook_point][0].float())
+    activations = lm.activations(ids, [trained.hook_point])[trained.hook_point][0, 1:].float()
+    codes = trained.sae.encode(activations)
 seen = store.strongest(codes.offsets.numpy(), codes.latents.numpy(), codes.values.numpy(), sae)
 seen.select("feature", "normalised", "position", "top_token", "promoted").limit(6).df()
 
@@ -135,7 +143,7 @@ seen.select("feature", "normalised", "position", "top_token", "promoted").limit(
 for by in ("jaccard", "pmi"):
     for partner in feature.coactive(by, 3):
         other = store.feature(sae, partner.feature).stats
-        print(f"{by:8}{partner.value:6.2f} on {partner.together:4} tokens: {partner.feature:5}, mostly on {other.top_token!r}")
+        print(f"{by:8}{partner.value:6.2f} on {partner.together:4} tokens: {partner.feature:5}  {other.top_token!r}")
 
 # ## 9. Which features split when the dictionary doubles?
 
@@ -143,14 +151,14 @@ compared = store.compare("half", sae)
 print(compared)
 split = compared.split.order("max_activation DESC").limit(3).rows()
 for row in split:
-    print(f"{row['feature']} (mostly on {row['top_token']!r}, promotes {row['promoted'][:4]}) became")
+    print(f"{row['feature']}: {row['top_token']!r}, promotes {row['promoted'][:4]}, became")
     for child in compared.children(row["feature"]).limit(4).rows():
-        print(f"   {child['feature']:5}  cosine {child['cosine']:.2f}  {child['top_token']!r}, promotes {child['promoted'][:4]}")
+        print(f"   {child['feature']:5}  cosine {child['cosine']:.2f}  {child['top_token']!r}", child["promoted"][:4])
 
 # ## 10. In which modules does a feature live, and how do I take this elsewhere?
 
 for document in feature.documents()[:4]:
-    print(f"{document.name:28} {document.tokens:5} tokens, largest {document.largest:.2f}")
+    print(f"{document.document:28} {document.n_active:5} tokens, largest {document.largest:.2f}")
 store.label(sae, feature.feature, "the object in a method", author="you")
 print(store.labels(sae).select("feature", "label").rows())
 print(alive.select("feature", "density", "top_token", "promoted").to_parquet("alive.parquet"))
