@@ -40,6 +40,8 @@ STORAGE_VERSION = "v1.5.0"
 ROW_GROUP = 491_520
 """Rows that DuckDB packs together. A packed column of its default 122,880 leaves a fifth of a block of 256 KiB empty;
 of more, a look-up has to unpack more."""
+LOOKED_UP = 20_480
+"""The same where a look-up takes the few rows of one feature: it has only these to look through."""
 _CODES_AT_ONCE = 1_000_000
 _FEATURES_AT_ONCE = 1 << 12
 _PAIRS_AT_ONCE = 1_000_000
@@ -122,9 +124,20 @@ class _Builder:
         limit, spill = f"{max(memory // 8, _LEAST_OF_DUCKDB)}B", str(self.scratch / "spill")
         self.connection = duckdb.connect(config={"threads": 1, "memory_limit": limit, "temp_directory": spill})
         self.connection.execute("SET enable_progress_bar = false")
-        options = f"STORAGE_VERSION '{STORAGE_VERSION}', ROW_GROUP_SIZE {ROW_GROUP}"
-        self.connection.execute(f"ATTACH {literal(str(path))} AS built ({options})")
+        self.path = path
+
+    @contextmanager
+    def _file(self, row_group: int) -> Iterator[None]:
+        """One transaction on the new file, then a checkpoint."""
+        options = f"STORAGE_VERSION '{STORAGE_VERSION}', ROW_GROUP_SIZE {row_group}"
+        self.connection.execute(f"ATTACH {literal(str(self.path))} AS built ({options})")
         self.connection.execute("USE built")
+        self.connection.execute("BEGIN")
+        yield
+        self.connection.execute("COMMIT")
+        self.connection.execute("USE memory")
+        self.connection.execute("CHECKPOINT built")
+        self.connection.execute("DETACH built")
 
     def run(
         self,
@@ -134,38 +147,37 @@ class _Builder:
         content: str,
         sorting: "Future[None]",
     ) -> None:
-        """All tables in one transaction, then a checkpoint; `sorting` is over when the codes are sorted."""
+        """All tables, those of codes first; `sorting` is over when the codes are sorted."""
         vocabulary, decoder = vocabulary_of(inputs), decoder_of(inputs)
         decoder.check(self.n_latents, len(vocabulary))
-        n_places = parts[-1].stop * self.length
-        self.connection.execute("BEGIN")
+        positions = map_positions(parts, self.length, self.scratch)
+        _check_references(positions, len(documents), len(vocabulary))
+        ordinary = positions.ordinary()
+        n_documents = len(np.unique(positions.documents_of(ordinary)))
+        with self._file(ROW_GROUP):
+            self._create(parts[-1].stop * self.length)
+            self._insert_texts(parts, documents, vocabulary)
+            sorting.result()
+            task = Task(self.scratch, self.inputs, self.length, len(ordinary), n_documents)
+            codes = open_codes(self.scratch)
+            described, met = self._submit(task, codes)
+            self._insert_by_context(codes)
+            self._insert_by_feature(codes)
+        with self._file(LOOKED_UP):
+            self._insert_decoder(decoder)
+            headline = self._insert_features(described, met, codes, decoder)
+            counts = {"n_tokens": len(ordinary), "n_documents": n_documents, "n_codes": int(codes.bounds[-1])}
+            l0 = {"l0": counts["n_codes"] / max(len(ordinary), 1)}
+            text = text_of_tokens(parts, positions, vocabulary)
+            self._insert_meta(parts, content, {**counts, **headline, **l0, **text}, decoder)
+        self.connection.close()
+
+    def _create(self, n_places: int) -> None:
         sizes = {"context_length": self.length, "n_features": self.n_latents, "n_places": n_places}
         for sql in migrations("index"):
             for name, value in sizes.items():
                 sql = sql.replace(f"{{{name}}}", str(value))
             self.connection.execute(sql)
-        positions = map_positions(parts, self.length, self.scratch)
-        _check_references(positions, len(documents), len(vocabulary))
-        ordinary = positions.ordinary()
-        n_documents = len(np.unique(positions.documents_of(ordinary)))
-        self._insert_texts(parts, documents, vocabulary)
-        self._insert_decoder(decoder)
-        sorting.result()
-        task = Task(self.scratch, self.inputs, self.length, len(ordinary), n_documents)
-        codes = open_codes(self.scratch)
-        described, met = self._submit(task, codes)
-        self._insert_by_context(codes)
-        self._insert_by_feature(codes)
-        headline = self._insert_features(described, met, codes, decoder)
-        counts = {"n_tokens": len(ordinary), "n_documents": n_documents, "n_codes": int(codes.bounds[-1])}
-        l0 = {"l0": counts["n_codes"] / max(len(ordinary), 1)}
-        text = text_of_tokens(parts, positions, vocabulary)
-        self._insert_meta(parts, content, {**counts, **headline, **l0, **text}, decoder)
-        self.connection.execute("COMMIT")
-        self.connection.execute("USE memory")
-        self.connection.execute("CHECKPOINT built")
-        self.connection.execute("DETACH built")
-        self.connection.close()
 
     def _insert(self, table: str, rows: pa.Table) -> None:
         self.connection.register("incoming", rows)

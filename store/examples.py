@@ -11,7 +11,7 @@ from store.positions import AFTER, BEFORE, Positions, mix
 from store.staging import lists
 from store.statistics import Codes
 
-TOP = 32
+TOP = 20
 """Strongest examples kept per feature."""
 BANDS = (0, 250, 500, 750, 950, 1000)
 """Edges of the bands of rank, in thousandths of a feature's activations, weakest first."""
@@ -162,7 +162,7 @@ def _rank(group: NDArray[np.integer]) -> NDArray[np.int64]:
 
 
 def example_table(codes: Codes, chosen: Chosen, positions: Positions) -> pa.Table:
-    """The rows of the table `example`: where the peak is, and every activation in its window."""
+    """The rows of the table `example`: where the peak is, every activation in its window, the strongest's tokens."""
     places, length = codes.places[chosen.code], positions.length
     context = places - places % length
     start, stop = np.maximum(places - BEFORE, context), np.minimum(places + AFTER + 1, context + length)
@@ -171,6 +171,9 @@ def example_table(codes: Codes, chosen: Chosen, positions: Positions) -> pa.Tabl
     own = codes.features[chosen.code] * n_places
     active, offsets = ranges(np.searchsorted(key, own + start), np.searchsorted(key, own + stop))
     from_peak = codes.places[active] - np.repeat(places, np.diff(offsets))
+    strongest = chosen.band == 0
+    shown, shown_offsets = ranges(start, np.where(strongest, stop, start))
+    tokens = pa.array(positions.tokens[shown])
     return pa.table({
         "feature": codes.features[chosen.code] + np.int32(codes.first),
         "band": chosen.band.astype(np.int16),
@@ -179,6 +182,7 @@ def example_table(codes: Codes, chosen: Chosen, positions: Positions) -> pa.Tabl
         "half": codes.halves[chosen.code],
         "active": lists(from_peak.astype(np.int16), offsets),
         "halves": lists(codes.halves[active], offsets),
+        "tokens": pa.ListArray.from_arrays(shown_offsets.astype(np.int32), tokens, mask=pa.array(~strongest)),
     })  # fmt: skip
 
 

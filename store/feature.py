@@ -15,7 +15,7 @@ from store.annotations import Annotations, Explanation, Note
 from store.errors import StoreError
 from store.halfs import to_float
 from store.html import example_html, feature_html
-from store.index import Context, Index, Window
+from store.index import Context, Index
 from store.text import display_pieces
 from store.workspace import split_index_id
 
@@ -133,7 +133,7 @@ class Example:
 
     Attributes:
         context, position: where the peak is; value: the activation there.
-        document: name; byte: offset of the peak token in the document.
+        document: name.
         start: position in the context of the window's first token.
         tokens, pieces, special, activations: the window, token by token: ids, source bytes (of special tokens their
             name), which are special, float32 activations.
@@ -144,7 +144,6 @@ class Example:
     position: int
     value: float
     document: str
-    byte: int
     start: int
     tokens: list[int]
     pieces: list[bytes]
@@ -159,6 +158,11 @@ class Example:
     def text(self) -> list[str]:
         """One string per token of the window, for showing (see `store.text.display_pieces`)."""
         return display_pieces(self.pieces)
+
+    @property
+    def byte(self) -> int:
+        """Where in the document the peak token begins, in bytes."""
+        return self._index.byte_of(self.context * self._index.context_length + self.position)
 
     def whole(self) -> Example:
         """The same example with its whole context instead of a window."""
@@ -193,7 +197,7 @@ class Feature:
         return Stats(**{**row, "q": dict(zip(self.index.meta["quantiles"], row["q"], strict=False))})
 
     def top(self, n: int = 20) -> list[Example]:
-        """The strongest examples (32 at most are kept), one per context and per different text around the peak."""
+        """The strongest examples (20 at most are kept), one per context and per different text around the peak."""
         return self._examples((0,), n)
 
     def quantile_examples(self, n_per_band: int = 5) -> list[Band]:
@@ -218,11 +222,8 @@ class Feature:
         sql = f"""SELECT neighbour, place, half FROM {self.index.table("negative")}
                   WHERE feature = ?::INTEGER ORDER BY rank LIMIT {max(int(n), 0)}"""
         rows = self.index.rows(sql, self.feature)
-        windows = self.index.windows([row[1] for row in rows], *self.index.meta["window"])
-        return [
-            Negative(near, self._example(window, place, half, [], [], 0))
-            for window, (near, place, half) in zip(windows, rows, strict=True)
-        ]
+        examples = self._shown([(place, half, [], [], 0, None) for _, place, half in rows])
+        return [Negative(row[0], example) for row, example in zip(rows, examples, strict=True)]
 
     def coactive(self, by: Literal["jaccard", "pmi", "pearson"] = "jaccard", n: int = 16) -> list[Partner]:
         """The features most often active on the same tokens, strongest first; 16 at most are kept.
@@ -317,43 +318,44 @@ class Feature:
 
     @cached_property
     def _example_rows(self) -> list[tuple[Any, ...]]:
-        """Its rows of `example`, which are sorted: found by number, since a filter would unpack those before them."""
-        first, n = self.index.example_rows(self.feature)
-        table = self.index.table("example")
-        return self.index.rows(f"SELECT place, half, active, halves, band FROM {table} LIMIT {n} OFFSET {first}")
+        """Its rows of `example`, in the table's order: by band and rank."""
+        sql = f"SELECT place, half, active, halves, band, tokens FROM {self.index.table('example')}"
+        return self.index.rows(f"{sql} WHERE feature = ?::INTEGER", self.feature)
 
     def _examples(self, bands: tuple[int, ...], n: int | None = None) -> list[Example]:
         """The examples of some bands, or the first n."""
-        rows = [row for row in self._example_rows if row[-1] in bands]
-        rows = rows if n is None else rows[: max(int(n), 0)]
-        before, after = self.index.meta["window"]
-        windows = self.index.windows([row[0] for row in rows], before, after)
-        return [self._example(window, *row) for window, row in zip(windows, rows, strict=True)]
+        rows = [row for row in self._example_rows if row[4] in bands]
+        return self._shown(rows if n is None else rows[: max(int(n), 0)])
 
-    def _example(
-        self, window: Window, place: int, half: int, active: list[int], halves: list[int], band: int
-    ) -> Example:
-        context, position = divmod(place, self.index.context_length)
-        peak = position - window.start
-        activations = np.zeros(len(window.tokens), np.float32)
-        if active:
-            activations[np.array(active) + peak] = to_float(np.array(halves, np.int16))
-        return Example(
-            context=context,
-            position=position,
-            value=float(to_float(np.array([half], np.int16))[0]),
-            document=window.document,
-            byte=window.byte,
-            start=window.start,
-            tokens=window.tokens,
-            pieces=window.pieces,
-            special=window.special,
-            activations=activations,
-            peak=peak,
-            _band=band,
-            _index=self.index,
-            _activations=self._in_context,
-        )
+    def _shown(self, rows: list[tuple[Any, ...]]) -> list[Example]:
+        """Rows of `example` with their text."""
+        places, halves, active, active_halves, bands, tokens = zip(*rows, strict=True) if rows else [()] * 6
+        before, after = self.index.meta["window"]
+        windows = self.index.windows(places, before, after, tokens)
+        positions = [place % self.index.context_length for place in places]
+        ends = np.cumsum([len(window.tokens) for window in windows], dtype=np.int64).tolist()
+        starts = [end - len(window.tokens) for end, window in zip(ends, windows, strict=True)]
+        peaks = [position - window.start for position, window in zip(positions, windows, strict=True)]
+        activations = np.zeros(ends[-1] if ends else 0, np.float32)
+        at = [start + peak + step for start, peak, own in zip(starts, peaks, active, strict=True) for step in own]
+        activations[at] = to_float(np.array([half for own in active_halves for half in own], np.int16))
+        values = to_float(np.array(halves, np.int16)).tolist()
+        return [
+            Example(
+                context=place // self.index.context_length,
+                position=position,
+                value=value,
+                **window.__dict__,
+                activations=activations[start:end],
+                peak=peak,
+                _band=band,
+                _index=self.index,
+                _activations=self._in_context,
+            )
+            for place, position, value, window, start, end, peak, band in zip(
+                places, positions, values, windows, starts, ends, peaks, bands, strict=True
+            )
+        ]
 
     def _in_context(self, context: int) -> NDArray[np.float32]:
         """float32[context_length], its activations in one context."""

@@ -43,12 +43,11 @@ class Window:
     """Some tokens of a context around a place.
 
     Attributes:
-        document: name; byte: offset of the place's token in the document.
+        document: name.
         start: position in the context of the window's first token; tokens, pieces, special: as in `Context`.
     """
 
     document: str
-    byte: int
     start: int
     tokens: list[int]
     pieces: list[bytes]
@@ -126,51 +125,51 @@ class Index:
         tokens, spans, source = found[0]
         return Context(context, tokens, self.cut(tokens, spans, source), [span < 0 for span in spans])
 
-    def windows(self, places: Sequence[int], before: int, after: int) -> list[Window]:
+    def windows(
+        self, places: Sequence[int], before: int, after: int, known: Sequence[list[int] | None] | None = None
+    ) -> list[Window]:
         """The text from `before` tokens before to `after` tokens after each place (context · context_length +
-        position), within its context.
+        position), within its context. `known`: tokens of these windows that are at hand.
         """
-        if not places:
-            return []
         length, plain = self.context_length, bool(self.meta["plain_text"])
-        wanted = ", ".join(map(str, sorted({place // length for place in places})))
-        columns = "context, tokens" if plain else "context, tokens, spans, source"
-        found = {
-            row[0]: row[1:]
-            for row in self.rows(f"SELECT {columns} FROM {self.table('context')} WHERE context IN ({wanted})")
-        }
-        vocabulary, special = self.vocabulary, set(self.meta["special_tokens"])
-        begins, documents, offsets = self._segments
-        run = np.searchsorted(begins, places, side="right") - 1
+        at_hand = known if known is not None and plain else [None] * len(places)
+        sought = {place // length for place, tokens in zip(places, at_hand, strict=True) if tokens is None}
+        contexts = self._contexts(sought, "tokens" if plain else "tokens, spans, source")
+        vocabulary, special = self.vocabulary, self._special
+        documents = self.documents_of(np.array(places, np.int64)).tolist()
         out = []
-        for place, segment in zip(places, run.tolist(), strict=True):
-            tokens, *rest = found[place // length]
+        for place, tokens, document in zip(places, at_hand, documents, strict=True):
             position = place % length
             start, stop = max(position - before, 0), min(position + after + 1, length)
             if plain:
-                pieces = [vocabulary[token] for token in tokens[:stop]]
-                hidden = [token in special for token in tokens[start:stop]]
+                tokens = contexts[place // length][0][start:stop] if tokens is None else tokens
+                pieces, hidden = [vocabulary[token] for token in tokens], [token in special for token in tokens]
             else:
-                pieces = self.cut(tokens, *rest)[:stop]
-                hidden = [span < 0 for span in rest[0][start:stop]]
-            opened = int(begins[segment]) % length if begins[segment] // length == place // length else 0
-            byte = int(offsets[segment]) + sum(map(len, pieces[opened:position]))
-            document = self.documents[documents[segment]]
-            out.append(Window(document, byte, start, tokens[start:stop], pieces[start:], hidden))
+                whole, spans, source = contexts[place // length]
+                tokens, pieces = whole[start:stop], self.cut(whole, spans, source)[start:stop]
+                hidden = [span < 0 for span in spans[start:stop]]
+            out.append(Window(self.documents[document], start, tokens, pieces, hidden))
         return out
 
-    def example_rows(self, feature: int) -> tuple[int, int]:
-        """Number of a feature's first row in the table `example`, and how many it has."""
-        first, last = self._example_bounds[feature : feature + 2].tolist()
-        return first, last - first
+    def _contexts(self, numbers: set[int], columns: str) -> dict[int, tuple[Any, ...]]:
+        """Some columns of some contexts, by number."""
+        if not numbers:
+            return {}
+        wanted = ", ".join(map(str, sorted(numbers)))
+        sql = f"SELECT context, {columns} FROM {self.table('context')} WHERE context IN ({wanted})"
+        return {row[0]: row[1:] for row in self.rows(sql)}
+
+    def byte_of(self, place: int) -> int:
+        """Where in its document a token begins, in bytes."""
+        begins, _, offsets = self._segments
+        segment = int(np.searchsorted(begins, place, side="right")) - 1
+        context, position = divmod(place, self.context_length)
+        pieces = self.context(context).pieces[int(begins[segment]) % self.context_length : position]
+        return int(offsets[segment]) + sum(map(len, pieces))
 
     @cached_property
-    def _example_bounds(self) -> NDArray[np.int64]:
-        found = self.rows(f"SELECT feature, count(*) FROM {self.table('example')} GROUP BY feature")
-        counts = np.zeros(self.n_features, np.int64)
-        for feature, n in found:
-            counts[feature] = n
-        return np.concatenate([[0], np.cumsum(counts)])
+    def _special(self) -> frozenset[int]:
+        return frozenset(self.meta["special_tokens"])
 
     def documents_of(self, places: NDArray[np.int64]) -> NDArray[np.int32]:
         """Document number of each place."""

@@ -1,6 +1,6 @@
 -- Both projections as one rising number per code, which packs tighter than columns that start anew at every feature or
--- token; examples as places, with the text read from `context`, whose key finds a row at once; co-activation,
--- negatives, flags.
+-- token; examples as places, only the strongest with their tokens, the others' are read from `context`, whose key finds a
+-- row at once; co-activation, negatives, flags.
 DROP VIEW activation;
 DROP VIEW code;
 DROP TABLE by_token;
@@ -61,7 +61,8 @@ CREATE TABLE example (
     place    BIGINT NOT NULL,       -- of the peak
     half     SMALLINT NOT NULL,
     active   SMALLINT[] NOT NULL,   -- offsets from the peak at which the feature is active in the window …
-    halves   SMALLINT[] NOT NULL    -- … and how much; the window: see meta.window
+    halves   SMALLINT[] NOT NULL,   -- … and how much; the window: see meta.window
+    tokens   INTEGER[]              -- of the window, if band is 0; those of the others are read from `context`
 );
 
 CREATE TABLE coactive (

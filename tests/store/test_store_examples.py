@@ -3,6 +3,7 @@
 from collections import defaultdict
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -120,7 +121,11 @@ def examples_of(feature: Feature):
     return [*feature.top(TOP), *(example for band in feature.quantile_examples(PER_BAND) for example in band.examples)]
 
 
-def test_examples_show_the_source(store: FeatureStore, data: Synthetic):
+@pytest.mark.parametrize("plain", [True, False])
+def test_examples_show_the_source(store: FeatureStore, data: Synthetic, monkeypatch: pytest.MonkeyPatch, plain: bool):
+    """Made from the tokens alone, as this corpus allows, and cut out of the source."""
+    assert store.index().meta["plain_text"]
+    monkeypatch.setitem(store.index().meta, "plain_text", plain)
     dense = dense_activations(data)
     for feature in range(0, data.n_features, 23):
         for example in examples_of(store.feature(None, feature)):
