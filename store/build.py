@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -33,7 +33,7 @@ from store.reading import literal
 from store.sorting import SortedCodes, open_codes, runs, sort_codes
 from store.staging import DOCUMENTS, INPUTS, MANIFEST, Part, canonical_json, first_gap, lists, sweep
 from store.tables import ranked
-from store.work import Task, decoder_of, describe, die_with_parent, partners, vocabulary_of
+from store.work import Task, decoder_of, describe, die_with_parent, partners, taken, vocabulary_of
 from store.workspace import split_index_id
 
 STORAGE_VERSION = "v1.5.0"
@@ -42,6 +42,8 @@ ROW_GROUP = 491_520
 of more, a look-up has to unpack more."""
 LOOKED_UP = 20_480
 """The same where a look-up takes the few rows of one feature: it has only these to look through."""
+_GROUPS_AT_ONCE, _INSERTS_AT_ONCE = 4, 8
+"""Row groups per insertion, and insertions per transaction: few, for memory, but each leaves blocks half empty."""
 _CODES_AT_ONCE = 1_000_000
 _FEATURES_AT_ONCE = 1 << 12
 _PAIRS_AT_ONCE = 1_000_000
@@ -124,11 +126,12 @@ class _Builder:
         limit, spill = f"{max(memory // 8, _LEAST_OF_DUCKDB)}B", str(self.scratch / "spill")
         self.connection = duckdb.connect(config={"threads": 1, "memory_limit": limit, "temp_directory": spill})
         self.connection.execute("SET enable_progress_bar = false")
+        self.connection.execute("SET checkpoint_threshold = '1TB'")  # only when we say so
         self.path = path
 
     @contextmanager
     def _file(self, row_group: int) -> Iterator[None]:
-        """One transaction on the new file, then a checkpoint."""
+        """The new file within a transaction, then a checkpoint."""
         options = f"STORAGE_VERSION '{STORAGE_VERSION}', ROW_GROUP_SIZE {row_group}"
         self.connection.execute(f"ATTACH {literal(str(self.path))} AS built ({options})")
         self.connection.execute("USE built")
@@ -161,8 +164,8 @@ class _Builder:
             task = Task(self.scratch, self.inputs, self.length, len(ordinary), n_documents)
             codes = open_codes(self.scratch)
             described, met = self._submit(task, codes)
-            self._insert_by_context(codes)
-            self._insert_by_feature(codes)
+            self._append("by_context", self._by_context(codes), ROW_GROUP)
+            self._append("by_feature", self._by_feature(codes), ROW_GROUP)
         with self._file(LOOKED_UP):
             self._insert_decoder(decoder)
             headline = self._insert_features(described, met, codes, decoder)
@@ -198,8 +201,18 @@ class _Builder:
                 FROM (SELECT context, unnest(segments) AS s FROM read_parquet({files})) ORDER BY context, s.position"""
         )
 
-    def _insert_by_context(self, codes: SortedCodes) -> None:
-        """Sort some contexts at a time by feature, and the outcome by context, which keeps the order of features."""
+    def _append(self, table: str, pieces: Iterable[pa.Table], row_group: int) -> None:
+        """Insert many rows, and commit whenever some whole row groups are full: what one transaction has added stays in
+        memory, whatever the limit.
+        """
+        for number, rows in enumerate(_recut(pieces, _GROUPS_AT_ONCE * row_group)):
+            if number and number % _INSERTS_AT_ONCE == 0:
+                self.connection.execute("COMMIT")
+                self.connection.execute("BEGIN")
+            self._insert(table, rows)
+
+    def _by_context(self, codes: SortedCodes) -> Iterator[pa.Table]:
+        """Some contexts at a time sorted by feature, and the outcome by context, which keeps the order of features."""
         per_context = codes.token_bounds[:: self.length]
         for first, n in runs(per_context, _ROWS_AT_ONCE // 2, _CONTEXTS_AT_ONCE):
             bounds = codes.token_bounds[first * self.length : (first + n) * self.length + 1]
@@ -212,9 +225,9 @@ class _Builder:
             context = np.repeat(np.arange(first, first + n, dtype=np.int32), counts)
             key = (context * np.int64(self.n_latents) + feature) * self.length + (packed >> 16)
             half = (packed & 0xFFFF).astype(np.int16)
-            self._insert("by_context", pa.table({"context": context, "key": key, "half": half}))
+            yield pa.table({"context": context, "key": key, "half": half})
 
-    def _insert_by_feature(self, codes: SortedCodes) -> None:
+    def _by_feature(self, codes: SortedCodes) -> Iterator[pa.Table]:
         n_places = len(codes.token_bounds) - 1
         for start in range(0, len(codes.places), _ROWS_AT_ONCE):
             here = slice(start, min(start + _ROWS_AT_ONCE, len(codes.places)))
@@ -223,7 +236,7 @@ class _Builder:
             counts = edges[1:] - edges[:-1]
             feature = np.repeat(np.arange(first, last + 1, dtype=np.int32), counts)
             key = feature * np.int64(n_places) + codes.places[here]
-            self._insert("by_feature", pa.table({"feature": feature, "key": key, "half": np.array(codes.halves[here])}))
+            yield pa.table({"feature": feature, "key": key, "half": np.array(codes.halves[here])})
 
     def _submit(self, task: Task, codes: SortedCodes) -> tuple[list["Future[Any]"], list["Future[Any]"]]:
         """Have every run of features described, and their partners counted."""
@@ -243,20 +256,22 @@ class _Builder:
         decoder: DecoderTables,
     ) -> dict[str, int]:
         """Statistics, histograms, examples, co-activation and negatives, in order; returns headline figures."""
-        tables: dict[str, list[pa.Table]] = {"feature": [], "histogram": [], "example": []}
-        while described:
-            for name, rows in described.pop(0).result().items():
-                tables[name].append(rows)
-        whole = {name: pa.concat_tables(pieces) for name, pieces in tables.items()}
-        for name, rows in whole.items():
-            self._insert(name, rows)
-        partner_rows = pa.concat_tables([future.result() for future in met])
-        self._insert("coactive", partner_rows)
+        done = [future.result() for future in described]
+        features = pa.concat_tables(taken(files["feature"]) for files in done)
+        self._append("feature", [features], LOOKED_UP)
+        self._append("histogram", (taken(files["histogram"]) for files in done), LOOKED_UP)
+        self._append("example", (taken(files["example"]) for files in done), LOOKED_UP)
+        found = [future.result()["coactive"] for future in met]
+        self._append("coactive", map(taken, found), LOOKED_UP)
         n = self.n_latents
-        near = negatives.neighbours_in_turn([decoder.neighbours.astype(np.int64), _by_jaccard(partner_rows, n)], n)
-        self._insert("negative", negatives.negative_table(codes, near, *_tops(whole["example"], n), self.length))
+        near = [decoder.neighbours.astype(np.int64), _by_jaccard(map(taken, found), n)]
+        tops = _tops((taken(files["example"]) for files in done), n)
+        self._insert(
+            "negative",
+            negatives.negative_table(codes, negatives.neighbours_in_turn(near, n), *tops, self.length),
+        )
         flags = ("dead", "dense", "duplicate", "position_locked", "bos_only")
-        return {f"n_{flag}": int(np.count_nonzero(whole["feature"][flag].to_numpy())) for flag in flags}
+        return {f"n_{flag}": int(np.count_nonzero(features[flag].to_numpy())) for flag in flags}
 
     def _insert_decoder(self, decoder: DecoderTables) -> None:
         near = ranked(decoder.neighbours)
@@ -297,21 +312,37 @@ class _Builder:
         self._insert("meta", pa.table(rows))
 
 
-def _by_jaccard(rows: pa.Table, n_features: int) -> NDArray[np.int64]:
+def _by_jaccard(pieces: Iterable[pa.Table], n_features: int) -> NDArray[np.int64]:
     """int64[features, PARTNERS]: partners by falling Jaccard, -1 for none."""
     out = np.full((n_features, coactivation.PARTNERS), -1, np.int64)
-    chosen = rows.filter(pa.compute.equal(rows["measure"], "jaccard"))
-    out[chosen["feature"].to_numpy(), chosen["rank"].to_numpy()] = chosen["partner"].to_numpy()
+    for rows in pieces:
+        chosen = rows.filter(pa.compute.equal(rows["measure"], "jaccard"))
+        out[chosen["feature"].to_numpy(), chosen["rank"].to_numpy()] = chosen["partner"].to_numpy()
     return out
 
 
-def _tops(examples: pa.Table, n_features: int) -> tuple[NDArray[np.int64], NDArray[np.int16]]:
+def _tops(pieces: Iterable[pa.Table], n_features: int) -> tuple[NDArray[np.int64], NDArray[np.int16]]:
     """Places int64[features, TOP] of the strongest examples, -1 for none, and their activations."""
     places, halves = np.full((n_features, TOP), -1, np.int64), np.zeros((n_features, TOP), np.int16)
-    chosen = examples.filter(pa.compute.equal(examples["band"], 0))
-    at = chosen["feature"].to_numpy(), chosen["rank"].to_numpy()
-    places[at], halves[at] = chosen["place"].to_numpy(), chosen["half"].to_numpy()
+    for examples in pieces:
+        chosen = examples.filter(pa.compute.equal(examples["band"], 0))
+        at = chosen["feature"].to_numpy(), chosen["rank"].to_numpy()
+        places[at], halves[at] = chosen["place"].to_numpy(), chosen["half"].to_numpy()
     return places, halves
+
+
+def _recut(pieces: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
+    """The same rows in tables of `size`; the last one has what is left."""
+    held: list[pa.Table] = []
+    n = 0
+    for piece in pieces:
+        while n + piece.num_rows >= size:
+            yield pa.concat_tables([*held, piece.slice(0, size - n)])
+            piece, held, n = piece.slice(size - n), [], 0
+        held.append(piece)
+        n += piece.num_rows
+    if n:
+        yield pa.concat_tables(held)
 
 
 def _check_references(positions: Positions, n_documents: int, n_tokens: int) -> None:

@@ -81,8 +81,8 @@ def vocabulary_of(inputs: dict[str, NDArray[Any]]) -> list[bytes]:
     return [data[end - width : end] for end, width in zip(ends, inputs["vocabulary_lengths"], strict=True)]
 
 
-def describe(task: Task, first: int, n: int) -> dict[str, pa.Table]:
-    """The rows of `feature`, `histogram` and `example` of n features."""
+def describe(task: Task, first: int, n: int) -> dict[str, Path]:
+    """Files with the rows of `feature`, `histogram` and `example` of n features."""
     opened = _opened(task)
     bounds = opened.codes.bounds[first : first + n + 1]
     own = slice(bounds[0], bounds[-1])
@@ -92,10 +92,25 @@ def describe(task: Task, first: int, n: int) -> dict[str, pa.Table]:
         codes, opened.positions, task.n_tokens, task.n_documents, opened.text, opened.decoder
     )
     examples = example_table(codes, choose(codes, opened.positions), opened.positions)
-    return {"feature": feature, "histogram": histogram, "example": examples}
+    tables = {"feature": feature, "histogram": histogram, "example": examples}
+    return {name: _leave(rows, task.scratch / f"{name}-{first}") for name, rows in tables.items()}
 
 
-def partners(task: Task, first: int, n: int) -> pa.Table:
-    """The rows of `coactive` of n features."""
+def partners(task: Task, first: int, n: int) -> dict[str, Path]:
+    """A file with the rows of `coactive` of n features."""
     opened = _opened(task)
-    return partner_table(opened.codes, opened.rows, range(first, first + n), task.n_tokens)
+    rows = partner_table(opened.codes, opened.rows, range(first, first + n), task.n_tokens)
+    return {"coactive": _leave(rows, task.scratch / f"coactive-{first}")}
+
+
+def _leave(rows: pa.Table, path: Path) -> Path:
+    """On the disk, since the writer may come to it much later, when there are hundreds of them."""
+    with pa.ipc.new_file(path, rows.schema) as file:
+        file.write_table(rows)
+    return path
+
+
+def taken(path: Path) -> pa.Table:
+    """What a helper has left."""
+    with pa.memory_map(str(path)) as file:
+        return pa.ipc.open_file(file).read_all()

@@ -1,5 +1,6 @@
 """Building an index: interrupted, damaged, mismatched, on a full disk."""
 
+import itertools
 import random
 import shutil
 import signal
@@ -8,12 +9,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import duckdb
 import numpy as np
+import pyarrow as pa
 import pytest
 import synthetic
+from hypothesis import given
+from hypothesis import strategies as st
 from synthetic import LENGTH, Synthetic
 
+import store.build
+import store.writer
 from store import FeatureStore, IndexWriter, StoreError, find_index, index_id, indexes_folder, staging_folder
+from store.build import _recut
 from store.errors import explained
 from store.memory import LEAST_MEMORY
 
@@ -290,3 +298,35 @@ def test_a_new_version_stands_beside_the_old(tmp_path: Path, workspace: Path, da
         assert store.index().meta["provenance"]["seed"] == 5
         assert before.meta["provenance"]["seed"] == 0
         assert before.features.count() == 300
+
+
+@given(st.lists(st.integers(0, 30), max_size=8), st.integers(1, 40))
+def test_rows_are_cut_anew_in_order(sizes: list[int], size: int):
+    ends = np.cumsum([0, *sizes])
+    pieces = [pa.table({"n": np.arange(start, stop)}) for start, stop in itertools.pairwise(ends)]
+    found = list(_recut(iter(pieces), size))
+    assert [row for table in found for row in table["n"].to_pylist()] == list(range(sum(sizes)))
+    assert all(table.num_rows == size for table in found[:-1])
+    assert all(0 < table.num_rows <= size for table in found)
+
+
+def test_rows_of_several_transactions_are_those_of_one(
+    workspace: Path, tmp_path: Path, staged: IndexWriter, data: Synthetic, monkeypatch: pytest.MonkeyPatch
+):
+    """With row groups so small that even these data fill many."""
+    small = {"ROW_GROUP": 2048, "LOOKED_UP": 2048, "_INSERTS_AT_ONCE": 1, "_GROUPS_AT_ONCE": 1}
+    for name, value in small.items():
+        monkeypatch.setattr(store.build, name, value)
+    monkeypatch.setattr(store.writer, "_build_elsewhere", lambda *given: store.build.build(*given[:4]))
+    with duckdb.connect(str(finish(staged, tmp_path, data)), read_only=True) as connection:
+        connection.execute(f"ATTACH '{only_index(workspace)}' AS truth (READ_ONLY)")
+        tables = [
+            row[0]
+            for row in connection.execute(
+                "SELECT table_name FROM duckdb_tables() WHERE database_name = 'truth'"
+            ).fetchall()
+        ]
+        for name in tables:
+            own, truth = (connection.execute(f"FROM {where}{name}").fetchall() for where in ("", "truth."))
+            assert own == truth, name
+        assert len(connection.execute("FROM by_feature").fetchall()) > 10 * 2048
