@@ -39,7 +39,8 @@ def build_index(
     destination = indexes_folder(workspace)
     path = find_index(destination, identifier, provenance)
     if path is None:
-        path = _written(workspace, identifier, provenance, blocks, documents, vocabulary, decoder)
+        name = _written(workspace, identifier, provenance, blocks, documents, vocabulary, decoder).name
+        path = destination / name
     sae, corpus = split_index_id(identifier)
     catalog = Catalog(workspace)
     catalog.put("corpus", corpus, {"imported": provenance["imported"], "documents": len(documents)})

@@ -15,6 +15,23 @@ from store.interchange import Names, export_neuronpedia, export_sae_dashboard
 
 FEATURES = [7, 11, 0, 13, 40, 299]
 
+# Columns of Neuronpedia's tables: apps/webapp/prisma/schema.prisma and db_models/activation.py of its repository.
+NEURON = """modelId layer index sourceSetName creatorId createdAt maxActApprox hasVector vector vectorLabel
+    vectorDefaultSteerStrength hookName topkCosSimIndices topkCosSimValues neuron_alignment_indices
+    neuron_alignment_values neuron_alignment_l1 correlated_neurons_indices correlated_neurons_pearson
+    correlated_neurons_l1 correlated_features_indices correlated_features_pearson correlated_features_l1 neg_str
+    neg_values pos_str pos_values frac_nonzero freq_hist_data_bar_heights freq_hist_data_bar_values
+    logits_hist_data_bar_heights logits_hist_data_bar_values decoder_weights_dist"""
+ACTIVATION = """id tokens index layer modelId maxValue maxValueTokenIndex minValue values creatorId dataSource dataIndex
+    dfaValues dfaTargetIndex dfaMaxValue createdAt lossValues logitContributions binMin binMax binContains
+    qualifyingTokenIndex"""
+METADATA = {  # what its import cannot do without
+    "release": {"name", "description", "creatorName", "creatorId"},
+    "model": {"id", "creatorId", "layers", "neuronsPerLayer", "owner"},
+    "sourceset": {"modelId", "name", "description", "creatorName", "creatorId"},
+    "source": {"id", "modelId", "setName", "creatorId"},
+}
+
 
 @pytest.fixture(scope="module")
 def batch(store: FeatureStore, tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
@@ -128,9 +145,12 @@ def test_neuronpedia_layout(store: FeatureStore, batch: list[dict], tmp_path: Pa
     assert {rows[0].get("modelId", rows[0].get("id")) for name, rows in metadata.items() if name != "release"} == {
         root.parent.name
     }
+    assert all(needed <= metadata[name][0].keys() for name, needed in METADATA.items())
     features = lines(root / "features" / "batch-0.jsonl.gz")
     activations = lines(root / "activations" / "batch-0.jsonl.gz")
     assert len({tuple(row) for row in features}) == len({tuple(row) for row in activations}) == 1
+    assert set(features[0]) == set(NEURON.split()) - {"createdAt"}
+    assert set(activations[0]) == set(ACTIVATION.split()) - {"createdAt"}
     assert len({row["id"] for row in activations}) == len(activations)
     for row, wanted in zip(features, batch, strict=True):
         assert (row["modelId"], row["layer"], row["index"]) == (

@@ -1,10 +1,12 @@
 """Imported indexes hold what the files say, no more; damaged files are one line and leave nothing."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pytest
 from delphi_files import save_splits
@@ -102,6 +104,16 @@ def test_a_second_import_is_the_same_file(exported: Path, imported: Path):
     before = {path: path.stat().st_mtime_ns for path in (imported / "indexes").glob("*.duckdb")}
     import_sae_dashboard(imported, exported, "theirs")
     assert {path: path.stat().st_mtime_ns for path in (imported / "indexes").glob("*.duckdb")} == before
+
+
+def test_a_damaged_import_is_to_be_imported_again(imported: Path, tmp_path: Path):
+    shutil.copytree(imported, tmp_path, dirs_exist_ok=True)
+    (path,) = (tmp_path / "indexes").glob("*.duckdb")
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("UPDATE feature SET mean = 7 WHERE feature = 7")
+    ((_, problems),) = check_indexes(tmp_path)
+    assert all(problem.endswith("; delete it and run `saebench store import`") for problem in problems)
+    assert problems
 
 
 def test_delphi_codes_are_exact(from_delphi: Path, store: FeatureStore):
