@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "docs" / "reference" / "api.md"
 FIRST = ("FeatureStore", "Relation", "Feature", "Example", "Comparison", "Annotations")
 """What a reader looks for first; the rest follows by name."""
-MODULES = ("store.compare",)
+MODULES = ("store.compare", "store.interchange")
 """Modules whose own docstring defines words that the reference uses."""
 
 

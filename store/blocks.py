@@ -93,7 +93,7 @@ class DecoderTables:
         neighbours: int32[M, K], nearest features by decoder cosine, self excluded; neighbour_cosine: float32[M, K],
             sorted downwards.
         promoted, suppressed: int32[M, T] token ids whose logits the feature raises or lowers most; promoted_logit,
-            suppressed_logit: float32[M, T], per unit of activation.
+            suppressed_logit: float32[M, T], per unit of activation. -1 where no token is known, behind those that are.
         logit_histogram_edges: float32[bins + 1], shared by all features; logit_histogram: int32[M, bins], how many
             tokens of the vocabulary fall into each bin.
     """
@@ -121,7 +121,7 @@ class DecoderTables:
                 raise StoreError(f"decoder tables of shapes {ids.shape} and {values.shape} should match")
         for name in ("promoted", "suppressed"):
             ids = getattr(self, name)
-            if ids.size and (ids.min() < 0 or ids.max() >= n_tokens):
+            if ids.size and (ids.min() < -1 or ids.max() >= n_tokens):
                 raise StoreError(f"decoder table {name} names a token outside the vocabulary of {n_tokens}")
         if self.logit_histogram.shape[1] + 1 != len(self.logit_histogram_edges):
             raise StoreError("decoder table logit_histogram does not match its edges")

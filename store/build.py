@@ -283,6 +283,7 @@ class _Builder:
         logits["token"] = np.concatenate([ids.ravel() for _, ids, _ in both])
         logits["logit"] = np.concatenate([values.ravel() for *_, values in both])
         order = np.lexsort((logits["rank"], -logits["sign"], logits["feature"]))
+        order = order[logits["token"][order] >= 0]
         self._insert("logit", pa.table({name: column[order] for name, column in logits.items()}))
         counts = decoder.logit_histogram
         bins = lists(counts.astype(np.int32).ravel(), np.arange(len(counts) + 1) * counts.shape[1])

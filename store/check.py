@@ -100,6 +100,7 @@ def check_indexes(workspace: Path) -> Iterator[tuple[str, list[str]]]:
         except StoreError as error:
             yield path.name, [f"{error}: {command}"]
             continue
+        command = "`saebench store import`" if "imported" in meta["provenance"] else command
         again = f"delete it and run {command}"
         yield path.name, [f"{path}: {problem}; {again}" for problem in problems] + _other_weights(workspace, path, meta)
 

@@ -79,8 +79,8 @@ def _flags(
 
 
 def _token_lists(ids: NDArray[np.int32], text: NDArray[np.object_]) -> pa.ListArray:
-    offsets = pa.array(np.arange(len(ids) + 1) * ids.shape[1], pa.int32())
-    return pa.ListArray.from_arrays(offsets, pa.array(text[ids.ravel()], pa.string()))
+    offsets = pa.array(np.concatenate([[0], np.cumsum((ids >= 0).sum(1))]), pa.int32())
+    return pa.ListArray.from_arrays(offsets, pa.array(text[ids[ids >= 0]], pa.string()))
 
 
 def ranked(table: NDArray[Any]) -> dict[str, NDArray[Any]]:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from saebench.cli import interchange
 from saebench.cli.options import DEFAULT_WORKSPACE, WorkspaceDir
 from saebench.cli.progress import console
 from saebench.errors import UserError
@@ -13,7 +14,8 @@ from store import FeatureStore
 from store.check import check_catalog, check_indexes, check_saes
 from store.garbage import find_garbage, remove_garbage
 
-app = typer.Typer(help="Check, tidy and export what a workspace holds.", no_args_is_help=True)
+app = typer.Typer(help="Check, tidy, export and import what a workspace holds.", no_args_is_help=True)
+app.command("import")(interchange.command)
 
 
 @app.command()
@@ -79,7 +81,7 @@ def gc(
 
 @app.command()
 def export(
-    out: Annotated[Path, typer.Argument(help="File to write, .parquet or .csv.")],
+    out: Annotated[Path, typer.Argument(help="File to write, .parquet or .csv; with --to a new folder.")],
     workspace: WorkspaceDir = DEFAULT_WORKSPACE,
     sae: Annotated[str | None, typer.Option(help="SAE; default: the only one indexed.")] = None,
     corpus: Annotated[str | None, typer.Option(help="Corpus; default: the only one it was indexed on.")] = None,
@@ -87,16 +89,30 @@ def export(
     order: Annotated[str | None, typer.Option(help="Columns to sort by.")] = None,
     limit: Annotated[int | None, typer.Option(help="At most so many rows.")] = None,
     sql: Annotated[str | None, typer.Option(help="Any query, instead of the features.")] = None,
+    to: Annotated[
+        str | None, typer.Option(metavar="FORMAT", help=f"Format of another tool: {', '.join(interchange.FORMATS)}.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="With --to: name of the model there.")] = None,
+    layer: Annotated[int | None, typer.Option(help="With --to: number of the layer.")] = None,
+    source_set: Annotated[str | None, typer.Option(help="With --to: name of the SAE there, without layer.")] = None,
+    creator: Annotated[str, typer.Option(help="With --to neuronpedia: whom to name as author.")] = "unknown",
 ) -> None:
-    """Write features, or the result of any query, to a Parquet or CSV file."""
-    if out.suffix not in (".parquet", ".csv"):
-        raise UserError(f"cannot tell how to write {out}; name it .parquet or .csv")
+    """Write features, or the result of any query, to a Parquet or CSV file; or features for another tool."""
+    if to is None and out.suffix not in (".parquet", ".csv"):
+        raise UserError(f"cannot tell how to write {out}; name it .parquet or .csv, or say --to which tool")
+    if to is not None and sql is not None:
+        raise UserError("--sql gives rows, --to writes features; choose them with --filter, --order and --limit")
     with FeatureStore.open(workspace) as store:
         rows = store.features(sae, corpus) if sql is None else store.sql(sql, sae, corpus)
         rows = rows.filter(filter) if filter else rows
-        rows = rows.order(order) if order else rows
+        rows = rows.order(order or "feature") if order or to else rows
         rows = rows if limit is None else rows.limit(limit)
-        (rows.to_parquet if out.suffix == ".parquet" else rows.to_csv)(out)
+        if to is not None:
+            features = [row["feature"] for row in rows.select("feature").rows()]
+            names = interchange.Names(model, layer, source_set)
+            interchange.export_features(store, out, to, features, sae, corpus, names, creator)
+        else:
+            (rows.to_parquet if out.suffix == ".parquet" else rows.to_csv)(out)
     console.print(f"export    {out}", markup=False)
 
 
