@@ -32,7 +32,7 @@ from store.positions import AFTER, BEFORE, SAME_AFTER, SAME_BEFORE, Positions, m
 from store.reading import literal
 from store.sorting import SortedCodes, open_codes, runs, sort_codes
 from store.staging import DOCUMENTS, INPUTS, MANIFEST, Part, canonical_json, first_gap, lists, sweep
-from store.tables import ranked
+from store.tables import head_table, ranked
 from store.work import Task, decoder_of, describe, die_with_parent, partners, vocabulary_of
 from store.workspace import split_index_id
 
@@ -269,6 +269,7 @@ class _Builder:
         logits["logit"] = np.concatenate([values.ravel() for *_, values in both])
         order = np.lexsort((logits["rank"], -logits["sign"], logits["feature"]))
         self._insert("logit", pa.table({name: column[order] for name, column in logits.items()}))
+        self._insert("head", head_table(decoder.head_share))
         counts = decoder.logit_histogram
         bins = lists(counts.astype(np.int32).ravel(), np.arange(len(counts) + 1) * counts.shape[1])
         self._insert("logit_histogram", pa.table({"feature": np.arange(len(counts), dtype=np.int32), "counts": bins}))

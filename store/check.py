@@ -69,6 +69,10 @@ _RULES = {
         ANTI JOIN activation USING (feature, context, position, value)""",
     "a neighbour is no other feature": """
         SELECT count(*) FROM neighbour WHERE neighbour NOT BETWEEN 0 AND {n_features} - 1 OR neighbour = feature""",
+    "the shares of heads in a decoder row do not add up to one": """
+        SELECT count(*) FROM (SELECT sum(share) AS total, min(share) AS least FROM head GROUP BY feature)
+        WHERE least < 0 OR abs(total - 1) > 1e-3 AND total != 0""",
+    "not every feature has its heads": "SELECT count(DISTINCT feature) NOT IN (0, {n_features}) FROM head",
     "a co-activation is with no other feature": """
         SELECT count(*) FROM coactive WHERE partner NOT BETWEEN 0 AND {n_features} - 1 OR partner = feature
                OR together < 1""",

@@ -32,6 +32,14 @@ class Neighbour(NamedTuple):
     """Cosine between the two decoder rows."""
 
 
+class Head(NamedTuple):
+    """An attention head behind a feature."""
+
+    head: int
+    share: float
+    """Norm of the head's slice of the decoder row, over the sum of these norms."""
+
+
 class Logit(NamedTuple):
     """What a feature does to one token's logit."""
 
@@ -275,6 +283,14 @@ class Feature:
         """The features with the most similar decoder rows, most similar first."""
         sql = f"SELECT neighbour, cosine FROM {self.index.table('neighbour')} WHERE feature = ?::INTEGER ORDER BY rank"
         return [Neighbour(*row) for row in self.index.rows(sql, self.feature)]
+
+    def heads(self) -> list[Head]:
+        """Of a feature of attention outputs (`hook_z`), the share of each head in its decoder row, largest first; of
+        any other feature none (head attribution by weights, Kissane et al. 2024).
+        """
+        sql = f"""SELECT head, share FROM {self.index.table("head")} WHERE feature = ?::INTEGER
+                  ORDER BY share DESC, head"""
+        return [Head(*row) for row in self.index.rows(sql, self.feature)]
 
     def logits(self) -> Logits:
         """The tokens it promotes and suppresses."""

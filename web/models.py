@@ -106,6 +106,13 @@ class Neighbour(BaseModel):
     promoted: list[str]
 
 
+class HeadShare(BaseModel):
+    """An attention head and its share in the feature's decoder direction."""
+
+    head: int
+    share: float
+
+
 class TokenWeight(BaseModel):
     """A token and the feature's direct effect on its logit."""
 
@@ -142,6 +149,7 @@ class FeaturePage(BaseModel):
     promoted: list[TokenWeight]
     suppressed: list[TokenWeight]
     neighbours: list[Neighbour]
+    heads: list[HeadShare] = Field(description="of features of attention outputs, largest share first; else none")
     top: list[Example]
     bands: list[Band]
     provenance: dict[str, Any]

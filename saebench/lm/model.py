@@ -43,6 +43,7 @@ class LanguageModel:
         self.tokenizer: PreTrainedTokenizerBase = bridge.tokenizer
         self.d_model: int = bridge.cfg.d_model
         self.n_layers: int = bridge.cfg.n_layers
+        self.n_heads: int = bridge.cfg.n_heads
         self.d_vocab: int = bridge.cfg.d_vocab
         self.context_length: int = bridge.cfg.n_ctx
         self.device = next(bridge.original_model.parameters()).device
@@ -110,6 +111,10 @@ class LanguageModel:
         [(_, ours)] = plain.read(self.plain, {hook_point: place}, probe).items()
         [(_, theirs)] = self._bridged(probe, [hook_point]).items()
         return place if plain.agree(ours.flatten(2), theirs.flatten(2)) else None
+
+    def heads(self, hook_point: str) -> int:
+        """How many attention heads' outputs a hook point concatenates; 0 unless it is a `hook_z`."""
+        return self.n_heads if hook_point.endswith("hook_z") else 0
 
     @torch.no_grad()
     def loss(

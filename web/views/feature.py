@@ -7,7 +7,7 @@ import store
 from web import figures
 from web.errors import ProblemError
 from web.formats import fixed, large, number, percent
-from web.models import Band, Example, FeaturePage, Histogram, Neighbour, Stats, TokenWeight
+from web.models import Band, Example, FeaturePage, HeadShare, Histogram, Neighbour, Stats, TokenWeight
 from web.tokens import Unit, units
 from web.views.describe import index_facts
 from web.workspace import Workspace
@@ -122,6 +122,7 @@ class FeatureView:
     promoted: list[TokenWeight]
     suppressed: list[TokenWeight]
     neighbours: list[Neighbour]
+    heads: list[HeadShare]
     top: list[ShownExample]
     bands: list[ShownBand]
     provenance: list[tuple[str, str]]
@@ -188,6 +189,7 @@ class FeatureView:
             promoted=self.promoted,
             suppressed=self.suppressed,
             neighbours=self.neighbours,
+            heads=self.heads,
             top=[example.data() for example in self.top],
             bands=[band.data() for band in self.bands],
             provenance=self.made_from,
@@ -209,6 +211,7 @@ def feature_view(here: Workspace, feature: int, index: dict[str, Any]) -> Featur
         promoted=weights(logits.promoted),
         suppressed=weights(logits.suppressed),
         neighbours=neighbours(here, one, index),
+        heads=[HeadShare(head=head.head, share=head.share) for head in one.heads()],
         top=[ShownExample.of(example) for example in one.top(TOP)],
         bands=[band_of(band) for band in one.quantile_examples(PER_BAND)],
         provenance=index_facts(index),
