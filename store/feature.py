@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from store.annotations import Annotations, Explanation, Note
 from store.errors import StoreError
 from store.halfs import to_float
-from store.html import example_html, feature_html
+from store.html import attribution_html, example_html, feature_html
 from store.index import Context, Index
 from store.text import display_pieces
 from store.workspace import split_index_id
@@ -188,6 +188,55 @@ class Example:
         return f"<{self.value:.3g} {self.document}: {left!r} →{text[self.peak]!r}← {right!r}>"
 
 
+class Source(NamedTuple):
+    """A token that an attention feature's activation comes from."""
+
+    position: int
+    """In the context."""
+    text: str
+    value: float
+    """What it adds to the pre-activation."""
+
+
+@dataclass(frozen=True, eq=False)
+class Attribution:
+    """Where an activation of an attention feature comes from: through which heads, and from which tokens (direct
+    feature attribution with the attention patterns taken as given; Kissane et al. 2024).
+
+    Attributes:
+        example: the strong example that is explained.
+        sources: float32[position + 1], what each token of the context up to the example's adds to the pre-activation.
+        heads: float32[heads], what each head adds. Both sum to the pre-activation but for the SAE's biases.
+    """
+
+    example: Example
+    sources: NDArray[np.float32]
+    heads: NDArray[np.float32]
+
+    @property
+    def total(self) -> float:
+        """The pre-activation but for the SAE's biases."""
+        return float(self.sources.sum(dtype=np.float64))
+
+    @property
+    def before_window(self) -> float:
+        """What the tokens before the example's window add."""
+        return float(self.sources[: self.example.start].sum(dtype=np.float64))
+
+    def strongest(self, n: int = 5) -> list[Source]:
+        """The tokens that add or take away most, whichever is larger first; the earlier if tied."""
+        order = np.argsort(-np.abs(self.sources), kind="stable")[: max(int(n), 0)].tolist()
+        text = self.example.whole().text
+        return [Source(position, text[position], float(self.sources[position])) for position in order]
+
+    def _repr_html_(self) -> str:
+        return attribution_html(self)
+
+    def __repr__(self) -> str:
+        said = ", ".join(f"{source.text!r} {source.value:+.3g}" for source in self.strongest())
+        return f"<{self.total:.3g} at {self.example.document}, byte {self.example.byte:,}: {said}>"
+
+
 class Feature:
     """One feature of one index. Everything is read when first asked for."""
 
@@ -291,6 +340,18 @@ class Feature:
         sql = f"""SELECT head, share FROM {self.index.table("head")} WHERE feature = ?::INTEGER
                   ORDER BY share DESC, head"""
         return [Head(*row) for row in self.index.rows(sql, self.feature)]
+
+    def attributions(self, n: int = 4) -> list[Attribution]:
+        """Of a feature of attention outputs (`hook_z`), which tokens its strongest examples come from, the strongest
+        example first; of any other feature none. As many are kept as `index.attributions` says, by default 4.
+        """
+        sql = f"""SELECT sources, heads FROM {self.index.table("attribution")} WHERE feature = ?::INTEGER
+                  ORDER BY rank LIMIT {max(int(n), 0)}"""
+        rows = self.index.rows(sql, self.feature)
+        return [
+            Attribution(example, np.array(sources, np.float32), np.array(heads, np.float32))
+            for example, (sources, heads) in zip(self.top(len(rows)), rows, strict=True)
+        ]
 
     def logits(self) -> Logits:
         """The tokens it promotes and suppresses."""

@@ -77,6 +77,15 @@ class Histogram(BaseModel):
     counts: list[int]
 
 
+class Sources(BaseModel):
+    """Where an activation of an attention feature comes from."""
+
+    total: float = Field(description="pre-activation but for the SAE's biases")
+    tokens: list[float] = Field(description="what each of the example's tokens adds; 0 behind the peak")
+    before: float = Field(description="what the context before these tokens adds")
+    heads: list[float] = Field(description="what each head adds")
+
+
 class Example(BaseModel):
     """A context around an activation; tokens that share a character are merged and carry their largest activation."""
 
@@ -86,6 +95,7 @@ class Example(BaseModel):
     document: str
     tokens: list[str]
     activations: list[float]
+    sources: Sources | None = Field(None, description="of the strongest examples of features of attention outputs")
 
 
 class Band(BaseModel):

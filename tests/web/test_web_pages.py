@@ -235,3 +235,23 @@ def test_a_new_index_appears_without_a_restart(tmp_path):
     assert client.get(f"/saes/{synthetic.SAE}").status_code == 404
     synthetic.build(tmp_path)
     assert client.get(f"/saes/{synthetic.SAE}/features/1").status_code == 200
+
+
+def test_attention_features_show_their_heads_and_where_activations_come_from(client: TestClient, store: FeatureStore):
+    data = client.get(f"/saes/{HOSTILE}/features/0.json").json()
+    assert data["heads"] == [{"head": 0, "share": 0.75}, {"head": 1, "share": 0.25}]
+    (attribution,) = store.feature(HOSTILE, 0).attributions()
+    shown = data["top"][0]
+    position = attribution.example.position
+    assert len(shown["sources"]["tokens"]) == len(shown["tokens"])
+    assert sum(shown["sources"]["tokens"]) == pytest.approx(float(attribution.sources.sum()))
+    assert shown["sources"]["total"] == pytest.approx((position + 1) / 2)
+    assert shown["sources"]["tokens"][0] == -1
+    merged = shown["tokens"].index("é")  # two tokens, shown as one
+    assert shown["sources"]["tokens"][merged] == pytest.approx(float(attribution.sources[merged : merged + 2].sum()))
+    page = client.get(f"/saes/{HOSTILE}/features/0").text
+    assert "head 0 +1.00, head 1 +1.00" in page
+    assert re.search(r'class="t a\d+ negative" data-v="−1.00"', page)
+    plain = client.get(f"/saes/{synthetic.SAE}/features/3.json").json()
+    assert plain["heads"] == []
+    assert {example["sources"] for example in plain["top"]} == {None}

@@ -11,7 +11,7 @@ from saebench.errors import UserError
 from web.errors import RESPONSES, ProblemError
 from web.formats import number
 from web.live import MOST_CHARACTERS, LiveCodes
-from web.markup import context_html, units_html
+from web.markup import context_html, sources_html, units_html
 from web.models import FeaturePage, LiveAnswer, LiveText, WholeContext
 from web.rendering import environment, page
 from web.routes.saes import Corpus, Filter, Here, Order, SaeId
@@ -31,6 +31,7 @@ def _context(example: ShownExample, maximum: float):  # type: ignore[no-untyped-
 
 
 environment.filters["context"] = _context
+environment.filters["sources"] = lambda example: sources_html(example.units, example.sources.tokens, example.peak)
 
 
 @router.get("/saes/{sae_id}/features/{feature}.json", response_model=FeaturePage)
