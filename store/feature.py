@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from store.halfs import to_float
 from store.html import attribution_html, example_html, feature_html
 from store.index import Context, Index
 from store.text import display_pieces
+from store.weights import decoder_row, nearest_rows
 from store.workspace import split_index_id
 
 MEASURES = ("jaccard", "pmi", "pearson")
@@ -328,9 +330,22 @@ class Feature:
         (counts,) = self._row("logit_histogram", "counts")
         return Histogram(np.array(self.index.meta["logit_histogram_edges"], np.float32), np.array(counts, np.int64))
 
-    def neighbours(self) -> list[Neighbour]:
-        """The features with the most similar decoder rows, most similar first."""
+    def neighbours(self, sae: str | None = None, n: int = 12) -> list[Neighbour]:
+        """The features with the most similar decoder rows, most similar first.
+
+        Args:
+            sae: of which other SAE of the workspace, indexed or not; by default of its own, itself left out. Theirs are
+                read from the weights when asked for.
+            n: how many; of its own SAE as many are kept as `index.neighbours` says, by default 12.
+
+        Raises:
+            StoreError: there is no such SAE, its decoder rows are of another width, or weights are missing.
+        """
+        if sae not in (None, self._sae):
+            row = decoder_row(self._workspace, self._sae, self.feature)
+            return [Neighbour(*found) for found in nearest_rows(self._workspace, str(sae), row, n)]
         sql = f"SELECT neighbour, cosine FROM {self.index.table('neighbour')} WHERE feature = ?::INTEGER ORDER BY rank"
+        sql += f" LIMIT {max(int(n), 0)}"
         return [Neighbour(*row) for row in self.index.rows(sql, self.feature)]
 
     def heads(self) -> list[Head]:
@@ -381,9 +396,13 @@ class Feature:
     def _sae(self) -> str:
         return split_index_id(self.index.id)[0]
 
+    @property
+    def _workspace(self) -> Path:
+        return self.index.path.parent.parent
+
     @cached_property
     def _annotations(self) -> Annotations:
-        return Annotations(self.index.path.parent.parent)
+        return Annotations(self._workspace)
 
     def _texts(self, tokens: list[int]) -> list[str]:
         return [display_pieces([self.index.vocabulary[token]])[0] for token in tokens]
