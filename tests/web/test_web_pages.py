@@ -1,6 +1,8 @@
 import html
 import re
+import shutil
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import synthetic
@@ -255,3 +257,22 @@ def test_attention_features_show_their_heads_and_where_activations_come_from(cli
     plain = client.get(f"/saes/{synthetic.SAE}/features/3.json").json()
     assert plain["heads"] == []
     assert {example["sources"] for example in plain["top"]} == {None}
+
+
+def test_a_list_chosen_by_labels_changes_with_them(workspace: Path, tmp_path: Path):
+    shutil.copytree(workspace / "indexes", tmp_path / "indexes")
+    client, path = TestClient(web.create_app(tmp_path)), f"/saes/{synthetic.SAE}/features/5"
+    asked = {"filter": "LABEL IS NOT NULL", "order": "feature"}
+    with FeatureStore.open(tmp_path) as opened:
+        opened.label(synthetic.SAE, 5, "five")
+        opened.label(synthetic.SAE, 9, "nine")
+        before = client.get(path, params=asked)
+        assert "1 of 2 with" in before.text
+        same = client.get(path, params=asked, headers={"If-None-Match": before.headers["ETag"]})
+        assert same.status_code == 304
+        opened.label(synthetic.SAE, 7, "seven")
+        after = client.get(path, params=asked, headers={"If-None-Match": before.headers["ETag"]})
+    assert after.status_code == 200
+    assert "1 of 3 with" in after.text
+    assert f"/saes/{synthetic.SAE}/features/7?" in after.text
+    assert f"/saes/{synthetic.SAE}/features/9?" not in after.text
