@@ -5,14 +5,17 @@ What people and explainers say of features: `Annotations`.
 """
 
 from store.annotations import Annotations, Explanation, Label, Note
+from store.attribution import Unattributed
 from store.blocks import ContextBlock, DecoderTables
 from store.catalog import Catalog
 from store.compare import Comparison
 from store.errors import StoreError
 from store.feature import (
+    Attribution,
     Band,
     Example,
     Feature,
+    Head,
     Histogram,
     InDocument,
     Logit,
@@ -20,6 +23,7 @@ from store.feature import (
     Negative,
     Neighbour,
     Partner,
+    Source,
     Stats,
 )
 from store.index import Context, Index
@@ -30,6 +34,7 @@ from store.writer import IndexWriter, find_index, stage_block
 
 __all__ = [
     "Annotations",
+    "Attribution",
     "Band",
     "Catalog",
     "Comparison",
@@ -40,6 +45,7 @@ __all__ = [
     "Explanation",
     "Feature",
     "FeatureStore",
+    "Head",
     "Histogram",
     "InDocument",
     "Index",
@@ -52,8 +58,10 @@ __all__ = [
     "Note",
     "Partner",
     "Relation",
+    "Source",
     "Stats",
     "StoreError",
+    "Unattributed",
     "find_index",
     "index_id",
     "indexes_folder",

@@ -1,6 +1,6 @@
 """What a writer is given: blocks of encoded contexts, and the tables made from the decoder."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,6 +96,8 @@ class DecoderTables:
             suppressed_logit: float32[M, T], per unit of activation. -1 where no token is known, behind those that are.
         logit_histogram_edges: float32[bins + 1], shared by all features; logit_histogram: int32[M, bins], how many
             tokens of the vocabulary fall into each bin.
+        head_share: float32[M, H], of an SAE of attention outputs the share of each head in the decoder row: the norm of
+            the head's slice over the sum of these norms (Kissane et al. 2024); of any other SAE empty.
     """
 
     decoder_norm: NDArray[np.float32]
@@ -108,12 +110,14 @@ class DecoderTables:
     suppressed_logit: NDArray[np.float32]
     logit_histogram_edges: NDArray[np.float32]
     logit_histogram: NDArray[np.int32]
+    head_share: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
     def check(self, n_latents: int, n_tokens: int) -> None:
         """Raise StoreError if a table does not fit n_latents features and a vocabulary of n_tokens."""
         for name in self.__dataclass_fields__:
             table = getattr(self, name)
-            if name != "logit_histogram_edges" and len(table) != n_latents:
+            optional = name == "head_share" and not table.size
+            if name != "logit_histogram_edges" and not optional and len(table) != n_latents:
                 raise StoreError(f"decoder table {name} has {len(table)} rows for {n_latents} features")
         pairs = ((self.neighbours, self.neighbour_cosine), (self.promoted, self.promoted_logit))
         for ids, values in (*pairs, (self.suppressed, self.suppressed_logit)):

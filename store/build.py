@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
-from store import canonical, coactivation, negatives, statistics
+from store import attribution, canonical, coactivation, negatives, statistics
 from store.blocks import DecoderTables
 from store.content import content_hash
 from store.counting import by_column
@@ -32,7 +32,7 @@ from store.positions import AFTER, BEFORE, SAME_AFTER, SAME_BEFORE, Positions, m
 from store.reading import literal
 from store.sorting import SortedCodes, open_codes, runs, sort_codes
 from store.staging import DOCUMENTS, INPUTS, MANIFEST, Part, canonical_json, first_gap, lists, sweep
-from store.tables import ranked
+from store.tables import head_table, ranked
 from store.work import Task, decoder_of, describe, die_with_parent, partners, taken, vocabulary_of
 from store.workspace import split_index_id
 
@@ -73,7 +73,7 @@ def build(staging: Path, destination: Path, index_id: str, memory: int = MEMORY)
         temporary = scratch / "index.duckdb"
         with _helpers(memory) as submit:
             sorting = submit(sort_codes, parts, n_places, manifest["n_latents"], memory // 4, scratch)
-            content = content_hash(manifest, parts, documents, inputs)
+            content = content_hash(manifest, parts, documents, inputs | attribution.digest(staging))
             path = destination / f"{index_id}.{content[:12]}.duckdb"
             if path.exists():
                 return path
@@ -168,6 +168,7 @@ class _Builder:
             self._append("by_feature", self._by_feature(codes), ROW_GROUP)
         with self._file(LOOKED_UP):
             self._insert_decoder(decoder)
+            self._insert_attributions()
             headline = self._insert_features(described, met, codes, decoder)
             counts = {"n_tokens": len(ordinary), "n_documents": n_documents, "n_codes": int(codes.bounds[-1])}
             l0 = {"l0": counts["n_codes"] / max(len(ordinary), 1)}
@@ -285,9 +286,15 @@ class _Builder:
         order = np.lexsort((logits["rank"], -logits["sign"], logits["feature"]))
         order = order[logits["token"][order] >= 0]
         self._insert("logit", pa.table({name: column[order] for name, column in logits.items()}))
+        self._insert("head", head_table(decoder.head_share))
         counts = decoder.logit_histogram
         bins = lists(counts.astype(np.int32).ravel(), np.arange(len(counts) + 1) * counts.shape[1])
         self._insert("logit_histogram", pa.table({"feature": np.arange(len(counts), dtype=np.int32), "counts": bins}))
+
+    def _insert_attributions(self) -> None:
+        if files := attribution.staged_files(self.inputs.parent):
+            source = f"SELECT * FROM read_parquet({_files(iter(files))})"
+            self.connection.execute(f"INSERT INTO attribution BY NAME {source} ORDER BY feature, rank")
 
     def _insert_meta(self, parts: list[Part], content: str, headline: dict[str, Any], decoder: DecoderTables) -> None:
         sae_id, corpus_id = split_index_id(self.index_id)

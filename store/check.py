@@ -69,6 +69,21 @@ _RULES = {
         ANTI JOIN activation USING (feature, context, position, value)""",
     "a neighbour is no other feature": """
         SELECT count(*) FROM neighbour WHERE neighbour NOT BETWEEN 0 AND {n_features} - 1 OR neighbour = feature""",
+    "the shares of heads in a decoder row do not add up to one": """
+        SELECT count(*) FROM (SELECT sum(share) AS total, min(share) AS least FROM head GROUP BY feature)
+        WHERE least < 0 OR abs(total - 1) > 1e-3 AND total != 0""",
+    "not every feature has its heads": "SELECT count(DISTINCT feature) NOT IN (0, {n_features}) FROM head",
+    "an attribution is of no strongest example": """
+        SELECT count(*) FROM attribution
+        ANTI JOIN (SELECT feature, rank, place FROM example WHERE band = 0) USING (feature, rank, place)""",
+    "a strongest example has no attribution": """
+        SELECT count(*) FROM (SELECT feature, rank, place FROM example
+                              WHERE band = 0 AND rank <= (SELECT max(rank) FROM attribution))
+        ANTI JOIN attribution USING (feature, rank, place)""",
+    "an attribution's positions and heads do not add up alike": """
+        SELECT count(*) FROM attribution WHERE len(sources) != place % {context_length} + 1
+               OR abs(list_sum(sources) - list_sum(heads)) > 1e-3 * list_sum([abs(source) for source in sources])
+               OR NOT isfinite(list_sum(sources))""",
     "a co-activation is with no other feature": """
         SELECT count(*) FROM coactive WHERE partner NOT BETWEEN 0 AND {n_features} - 1 OR partner = feature
                OR together < 1""",

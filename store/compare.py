@@ -23,7 +23,6 @@ Nothing here says why: an SAE trained twice from different seeds has features of
 Decisions:
 - Both are computed for all pairs, exactly; only the best of each feature are kept. Time grows with M_a × M_b × D and
   with the number of pairs of codes on one token; memory with the codes of b and with one block of rows.
-- Weights are read with safetensors' own NumPy reader: the store needs no torch for them.
 """
 
 from collections.abc import Iterator
@@ -38,6 +37,7 @@ from numpy.typing import NDArray
 from store.errors import StoreError
 from store.index import Index
 from store.relation import Relation
+from store.weights import decoder_rows
 
 KEPT = 5
 """Counterparts kept of each feature of the first SAE, by cosine and by Jaccard each."""
@@ -117,22 +117,13 @@ def decoder(workspace: Path, index: Index) -> NDArray[np.float32]:
     Raises:
         StoreError: the weights are missing, damaged, or hold no `W_dec` that NumPy can read.
     """
-    from safetensors import SafetensorError, safe_open
-
-    path = workspace / "saes" / index.meta["sae_id"] / "sae.safetensors"
-    if not path.is_file():
-        raise StoreError(f"there is no {path}; comparing two SAEs needs the weights of both")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            weights = file.get_tensor("W_dec").astype(np.float32)
-    except (SafetensorError, OSError, TypeError, ValueError) as error:
-        raise StoreError(f"cannot read W_dec of {path}: {error}; copy or train the SAE again") from None
-    if weights.ndim != 2 or len(weights) != index.n_features:
+    weights = decoder_rows(workspace, index.meta["sae_id"])
+    if len(weights) != index.n_features:
+        path = workspace / "saes" / index.meta["sae_id"] / "sae.safetensors"
         raise StoreError(
             f"{path} has {len(weights)} features, its index {index.n_features}; run `saebench index` again"
         )
-    norms = np.linalg.norm(weights, axis=1, keepdims=True)
-    return np.asarray(weights / np.where(norms > 0, norms, 1))
+    return weights
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -14,9 +15,10 @@ from numpy.typing import NDArray
 from store.annotations import Annotations, Explanation, Note
 from store.errors import StoreError
 from store.halfs import to_float
-from store.html import example_html, feature_html
+from store.html import attribution_html, example_html, feature_html
 from store.index import Context, Index
 from store.text import display_pieces
+from store.weights import decoder_row, nearest_rows
 from store.workspace import split_index_id
 
 MEASURES = ("jaccard", "pmi", "pearson")
@@ -30,6 +32,14 @@ class Neighbour(NamedTuple):
     feature: int
     cosine: float
     """Cosine between the two decoder rows."""
+
+
+class Head(NamedTuple):
+    """An attention head behind a feature."""
+
+    head: int
+    share: float
+    """Norm of the head's slice of the decoder row, over the sum of these norms."""
 
 
 class Logit(NamedTuple):
@@ -180,6 +190,55 @@ class Example:
         return f"<{self.value:.3g} {self.document}: {left!r} →{text[self.peak]!r}← {right!r}>"
 
 
+class Source(NamedTuple):
+    """A token that an attention feature's activation comes from."""
+
+    position: int
+    """In the context."""
+    text: str
+    value: float
+    """What it adds to the pre-activation."""
+
+
+@dataclass(frozen=True, eq=False)
+class Attribution:
+    """Where an activation of an attention feature comes from: through which heads, and from which tokens (direct
+    feature attribution with the attention patterns taken as given; Kissane et al. 2024).
+
+    Attributes:
+        example: the strong example that is explained.
+        sources: float32[position + 1], what each token of the context up to the example's adds to the pre-activation.
+        heads: float32[heads], what each head adds. Both sum to the pre-activation but for the SAE's biases.
+    """
+
+    example: Example
+    sources: NDArray[np.float32]
+    heads: NDArray[np.float32]
+
+    @property
+    def total(self) -> float:
+        """The pre-activation but for the SAE's biases."""
+        return float(self.sources.sum(dtype=np.float64))
+
+    @property
+    def before_window(self) -> float:
+        """What the tokens before the example's window add."""
+        return float(self.sources[: self.example.start].sum(dtype=np.float64))
+
+    def strongest(self, n: int = 5) -> list[Source]:
+        """The tokens that add or take away most, whichever is larger first; the earlier if tied."""
+        order = np.argsort(-np.abs(self.sources), kind="stable")[: max(int(n), 0)].tolist()
+        text = self.example.whole().text
+        return [Source(position, text[position], float(self.sources[position])) for position in order]
+
+    def _repr_html_(self) -> str:
+        return attribution_html(self)
+
+    def __repr__(self) -> str:
+        said = ", ".join(f"{source.text!r} {source.value:+.3g}" for source in self.strongest())
+        return f"<{self.total:.3g} at {self.example.document}, byte {self.example.byte:,}: {said}>"
+
+
 class Feature:
     """One feature of one index. Everything is read when first asked for."""
 
@@ -271,10 +330,43 @@ class Feature:
         (counts,) = self._row("logit_histogram", "counts")
         return Histogram(np.array(self.index.meta["logit_histogram_edges"], np.float32), np.array(counts, np.int64))
 
-    def neighbours(self) -> list[Neighbour]:
-        """The features with the most similar decoder rows, most similar first."""
+    def neighbours(self, sae: str | None = None, n: int = 12) -> list[Neighbour]:
+        """The features with the most similar decoder rows, most similar first.
+
+        Args:
+            sae: of which other SAE of the workspace, indexed or not; by default of its own, itself left out. Theirs are
+                read from the weights when asked for.
+            n: how many; of its own SAE as many are kept as `index.neighbours` says, by default 12.
+
+        Raises:
+            StoreError: there is no such SAE, its decoder rows are of another width, or weights are missing.
+        """
+        if sae not in (None, self._sae):
+            row = decoder_row(self._workspace, self._sae, self.feature)
+            return [Neighbour(*found) for found in nearest_rows(self._workspace, str(sae), row, n)]
         sql = f"SELECT neighbour, cosine FROM {self.index.table('neighbour')} WHERE feature = ?::INTEGER ORDER BY rank"
+        sql += f" LIMIT {max(int(n), 0)}"
         return [Neighbour(*row) for row in self.index.rows(sql, self.feature)]
+
+    def heads(self) -> list[Head]:
+        """Of a feature of attention outputs (`hook_z`), the share of each head in its decoder row, largest first; of
+        any other feature none (head attribution by weights, Kissane et al. 2024).
+        """
+        sql = f"""SELECT head, share FROM {self.index.table("head")} WHERE feature = ?::INTEGER
+                  ORDER BY share DESC, head"""
+        return [Head(*row) for row in self.index.rows(sql, self.feature)]
+
+    def attributions(self, n: int = 4) -> list[Attribution]:
+        """Of a feature of attention outputs (`hook_z`), which tokens its strongest examples come from, the strongest
+        example first; of any other feature none. As many are kept as `index.attributions` says, by default 4.
+        """
+        sql = f"""SELECT sources, heads FROM {self.index.table("attribution")} WHERE feature = ?::INTEGER
+                  ORDER BY rank LIMIT {max(int(n), 0)}"""
+        rows = self.index.rows(sql, self.feature)
+        return [
+            Attribution(example, np.array(sources, np.float32), np.array(heads, np.float32))
+            for example, (sources, heads) in zip(self.top(len(rows)), rows, strict=True)
+        ]
 
     def logits(self) -> Logits:
         """The tokens it promotes and suppresses."""
@@ -304,9 +396,13 @@ class Feature:
     def _sae(self) -> str:
         return split_index_id(self.index.id)[0]
 
+    @property
+    def _workspace(self) -> Path:
+        return self.index.path.parent.parent
+
     @cached_property
     def _annotations(self) -> Annotations:
-        return Annotations(self.index.path.parent.parent)
+        return Annotations(self._workspace)
 
     def _texts(self, tokens: list[int]) -> list[str]:
         return [display_pieces([self.index.vocabulary[token]])[0] for token in tokens]

@@ -83,6 +83,12 @@ def _token_lists(ids: NDArray[np.int32], text: NDArray[np.object_]) -> pa.ListAr
     return pa.ListArray.from_arrays(offsets, pa.array(text[ids[ids >= 0]], pa.string()))
 
 
+def head_table(share: NDArray[np.float32]) -> pa.Table:
+    """The rows of `head`; `share` is float32[features, heads], or empty."""
+    columns = ranked(share)
+    return pa.table({"feature": columns["feature"], "head": columns["rank"], "share": share.ravel()})
+
+
 def ranked(table: NDArray[Any]) -> dict[str, NDArray[Any]]:
     """The columns `feature` and `rank` for a table with one row per feature."""
     n, k = table.shape

@@ -5,13 +5,16 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from store import attribution
+from store.attribution import Unattributed
 from store.blocks import ContextBlock, DecoderTables
 from store.canonical import CLEARED
 from store.errors import StoreError, explained
@@ -113,6 +116,30 @@ class IndexWriter:
                 if not part.contexts.exists():
                     self._remote.fetch(part)
         self._parts = sweep(self._staging)
+
+    def unattributed(self, n: int, contexts_at_once: int) -> Iterator[Unattributed]:
+        """When everything is staged: the n strongest examples of every feature of which `attribute` has not yet said
+        what they are made of, in runs of so many contexts.
+
+        Raises:
+            StoreError: a part is damaged, or nothing can be written.
+        """
+        n_latents, length = self._shape
+        return attribution.unattributed(self._staging, self._parts, length, n_latents, n, contexts_at_once)
+
+    def attribute(self, examples: Unattributed, sources: NDArray[np.float32], heads: NDArray[np.float32]) -> None:
+        """Stage what examples of an SAE of attention outputs are made of.
+
+        Args:
+            examples: as `unattributed` gave them.
+            sources: float32[sum(position + 1)], what every position 0 … position adds to an example's pre-activation,
+                the examples end to end.
+            heads: float32[examples, heads], what every head adds.
+
+        Raises:
+            StoreError: the arrays do not fit the examples or are not finite, or the disk is full.
+        """
+        attribution.stage(examples, sources, heads)
 
     def finish(
         self,

@@ -44,6 +44,11 @@ def percent(share: float | None) -> str:
     return f"{value:.{digits}f}".rstrip("0").rstrip(".") + "%"
 
 
+def signed(value: float) -> str:
+    """Three significant digits with a sign, a true minus: +0.812, −12.3, 0."""
+    return f"{'+' if value > 0 else '−' if value < 0 else ''}{number(abs(value))}"
+
+
 def fixed(value: float | None, digits: int = 2) -> str:
     """A fixed number of decimals with a true minus sign, for columns that line up."""
     if value is None or not math.isfinite(value):

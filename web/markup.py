@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup, escape
 
-from web.formats import number
-from web.tokens import Piece, Unit, level, readable
+from web.formats import number, signed
+from web.tokens import OPACITY_LEVELS, Piece, Unit, level, readable
 
 
 def piece_html(piece: Piece) -> str:
@@ -47,6 +47,27 @@ def context_html(units: Sequence[Unit], maximum: float, peak: int) -> Markup:
     return Markup(
         f'<span class="before"><span>{before}</span></span><span class="middle">{middle}</span>'
         f'<span class="after">{after}</span>'
+    )
+
+
+def sources_html(units: Sequence[Unit], values: Sequence[float], peak: int) -> Markup:
+    """The same line as `context_html`, coloured by what each unit adds or takes away, in shares of the largest."""
+    at = next((i for i, unit in enumerate(units) if unit.start <= peak < unit.stop), 0)
+    largest = max(map(abs, values), default=0.0)
+
+    def line(shown: range) -> Markup:
+        out: list[str] = []
+        for i in shown:
+            text = "".join(map(piece_html, units[i].pieces))
+            shade = round(abs(values[i]) / largest * (OPACITY_LEVELS - 1)) if largest > 0 else 0
+            sign = " negative" if values[i] < 0 else ""
+            out.append(f'<span class="t a{shade}{sign}" data-v="{signed(values[i])}">{text}</span>' if shade else text)
+        return Markup("".join(out))
+
+    return Markup(
+        f'<span class="before"><span>{line(range(at))}</span></span>'
+        f'<span class="middle">{line(range(at, min(at + 1, len(units))))}</span>'
+        f'<span class="after">{line(range(at + 1, len(units)))}</span>'
     )
 
 

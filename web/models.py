@@ -77,6 +77,15 @@ class Histogram(BaseModel):
     counts: list[int]
 
 
+class Sources(BaseModel):
+    """Where an activation of an attention feature comes from."""
+
+    total: float = Field(description="pre-activation but for the SAE's biases")
+    tokens: list[float] = Field(description="what each of the example's tokens adds; 0 behind the peak")
+    before: float = Field(description="what the context before these tokens adds")
+    heads: list[float] = Field(description="what each head adds")
+
+
 class Example(BaseModel):
     """A context around an activation; tokens that share a character are merged and carry their largest activation."""
 
@@ -86,6 +95,7 @@ class Example(BaseModel):
     document: str
     tokens: list[str]
     activations: list[float]
+    sources: Sources | None = Field(None, description="of the strongest examples of features of attention outputs")
 
 
 class Band(BaseModel):
@@ -104,6 +114,13 @@ class Neighbour(BaseModel):
     feature: int
     cosine: float
     promoted: list[str]
+
+
+class HeadShare(BaseModel):
+    """An attention head and its share in the feature's decoder direction."""
+
+    head: int
+    share: float
 
 
 class TokenWeight(BaseModel):
@@ -142,6 +159,7 @@ class FeaturePage(BaseModel):
     promoted: list[TokenWeight]
     suppressed: list[TokenWeight]
     neighbours: list[Neighbour]
+    heads: list[HeadShare] = Field(description="of features of attention outputs, largest share first; else none")
     top: list[Example]
     bands: list[Band]
     provenance: dict[str, Any]

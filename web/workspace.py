@@ -1,5 +1,6 @@
 """The workspace as requests see it: the store, the files beside it, and 404s for what is not there."""
 
+import re
 import threading
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -16,6 +17,7 @@ from web.errors import ProblemError
 
 Row = dict[str, Any]
 DEFAULT_ORDER = "max_activation desc"
+_LABEL = re.compile("label", re.IGNORECASE)
 
 
 class Workspace:
@@ -24,7 +26,7 @@ class Workspace:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self.listing = lru_cache(maxsize=64)(self._listing)
+        self._kept_listing = lru_cache(maxsize=64)(self._listing)
         self.densities = lru_cache(maxsize=8)(self._densities)
 
     @property
@@ -91,8 +93,17 @@ class Workspace:
             relation = relation.filter(filter)
         return relation.order(order or DEFAULT_ORDER).order(f"{order or DEFAULT_ORDER}, feature")
 
+    def listing(self, index: Row, filter: str, order: str) -> Int[np.ndarray, " kept"]:
+        """Numbers of the features of a list, in its order. Kept, unless people's labels choose it: those change.
+
+        Raises:
+            StoreError: the filter or the order cannot be read.
+        """
+        read = self._listing if _LABEL.search(f"{filter} {order}") else self._kept_listing
+        return read(index["path"], index["sae_id"], index["corpus_id"], filter, order)
+
     def _listing(self, _path: str, sae_id: str, corpus: str, filter: str, order: str) -> Int[np.ndarray, " kept"]:
-        """Numbers of the features of a list, in its order; `_path` names the content in the cache's key."""
+        """The same, read now; `_path` names the content in the cache's key."""
         return self.selection(sae_id, corpus, filter, order).select("feature").arrow()["feature"].to_numpy()
 
     def _densities(self, _path: str, sae_id: str, corpus: str) -> Float[np.ndarray, " features"]:

@@ -15,6 +15,7 @@ import torch
 
 from saebench.corpus import Contexts, Corpus
 from saebench.errors import UserError
+from saebench.indexing.attribution import attribute, check_attention
 from saebench.indexing.config import IndexConfig
 from saebench.indexing.decoder import decoder_tables
 from saebench.lm import LanguageModel
@@ -51,6 +52,7 @@ def build_index(
         StoreError: the staged parts belong to another SAE or corpus, or the disk is full.
     """
     lm.check_hook_points([hook_point])
+    check_attention(config, lm, hook_point)
     staging, shape = indexes / ".building" / index_id, (len(sae.W_enc), corpus.length)
     writer = IndexWriter(staging, *shape, provenance, config.parts) if ranks.rank == 0 else None
     staged = ranks.from_first(writer.staged if writer else None)
@@ -70,6 +72,7 @@ def build_index(
     path = None
     if writer:
         writer.collect()
+        attribute(config, lm, sae, hook_point, writer)
         decoder = decoder_tables(config, lm, sae, hook_point)
         memory = int(config.memory_gib * 2**30)
         path = writer.finish(indexes, index_id, corpus.documents, corpus.tokenizer.vocabulary, decoder, memory)

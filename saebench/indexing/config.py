@@ -16,6 +16,12 @@ class IndexConfig(Section):
     neighbours: int = Field(12, ge=1, description="nearest features by decoder cosine that are kept")
     logit_tokens: int = Field(12, ge=1, description="promoted and suppressed tokens that are kept")
     logit_bins: int = Field(48, ge=2, description="bins of the histogram of a feature's logit weights")
+    attributions: int = Field(
+        4,
+        ge=0,
+        le=20,
+        description="strongest examples that are traced to source tokens, for attention outputs",
+    )
     parts: str | None = Field(
         None, description="folder or URL (fsspec) where parts of several machines come together; default: none needed"
     )

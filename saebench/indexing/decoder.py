@@ -25,8 +25,21 @@ def decoder_tables(config: IndexConfig, lm: LanguageModel, sae: SAE, hook_point:
         encoder_decoder_cosine=torch.cosine_similarity(W_enc, W_dec, dim=1).numpy(),
         neighbours=neighbours.int().numpy(),
         neighbour_cosine=cosines.numpy(),
+        head_share=head_share(W_dec, lm.heads(hook_point)).numpy(),
         **lens,
     )
+
+
+def head_share(W_dec: Float[Tensor, "m d"], n_heads: int) -> Float[Tensor, "m heads"]:
+    """The share of each attention head in every decoder row: the norm of the head's slice over the sum of these norms
+    (Kissane et al. 2024, "Interpreting Attention Layer Outputs with Sparse Autoencoders"). Rows of zeros have shares of
+    zero; without heads the table is empty.
+    """
+    if n_heads == 0:
+        return W_dec.new_zeros(0, 0)
+    norms = W_dec.unflatten(1, (n_heads, -1)).norm(dim=2)
+    total = norms.sum(1, keepdim=True)
+    return norms / torch.where(total > 0, total, 1)
 
 
 def nearest(W_dec: Float[Tensor, "m d"], k: int) -> tuple[Int[Tensor, "m k"], Float[Tensor, "m k"]]:

@@ -43,6 +43,7 @@ class LanguageModel:
         self.tokenizer: PreTrainedTokenizerBase = bridge.tokenizer
         self.d_model: int = bridge.cfg.d_model
         self.n_layers: int = bridge.cfg.n_layers
+        self.n_heads: int = bridge.cfg.n_heads
         self.d_vocab: int = bridge.cfg.d_vocab
         self.context_length: int = bridge.cfg.n_ctx
         self.device = next(bridge.original_model.parameters()).device
@@ -110,6 +111,37 @@ class LanguageModel:
         [(_, ours)] = plain.read(self.plain, {hook_point: place}, probe).items()
         [(_, theirs)] = self._bridged(probe, [hook_point]).items()
         return place if plain.agree(ours.flatten(2), theirs.flatten(2)) else None
+
+    def heads(self, hook_point: str) -> int:
+        """How many attention heads' outputs a hook point concatenates; 0 unless it is a `hook_z`."""
+        return self.n_heads if hook_point.endswith("hook_z") else 0
+
+    @torch.no_grad()
+    def attention(
+        self, tokens: Int[Tensor, "batch context"], hook_point: str
+    ) -> tuple[Float[Tensor, "batch heads context context"], Float[Tensor, "batch context heads d_head"]]:
+        """Attention patterns [destination, source] and value vectors of every head of the layer of a `hook_z`, in
+        float32; heads that share keys and values (grouped-query attention) each have a copy.
+        """
+        layer = hook_point.removesuffix("hook_z")
+        names = (f"{layer}hook_pattern", f"{layer}hook_v")
+        with self.arithmetic():
+            found = self._bridged(tokens.to(self.device), names)
+        pattern, values = (found[name].float() for name in names)
+        values = values.view(*values.shape[:2], -1, self.bridge.cfg.d_head)
+        return pattern, values.repeat_interleave(pattern.shape[1] // values.shape[2], dim=2)
+
+    def attends_linearly(self, hook_point: str) -> bool:
+        """Whether a `hook_z` is, up to rounding, what `attention` gives: patterns times values."""
+        probe = torch.arange(min(8, self.context_length), device=self.device)[None] % self.d_vocab
+        try:
+            pattern, values = self.attention(probe, hook_point)
+            expected = torch.einsum("bhts,bshd->bthd", pattern, values).flatten(2)
+        except (KeyError, RuntimeError, ValueError):
+            return False
+        found = self.activations(probe, [hook_point])[hook_point].float()
+        tolerance = 1e-3 if self.precision == torch.float32 else 2e-2
+        return found.shape == expected.shape and bool((found - expected).abs().max() <= tolerance * found.abs().max())
 
     @torch.no_grad()
     def loss(

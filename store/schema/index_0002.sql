@@ -1,6 +1,6 @@
 -- Both projections as one rising number per code, which packs tighter than columns that start anew at every feature or
 -- token; examples as places, only the strongest with their tokens, the others' are read from `context`, whose key finds a
--- row at once; co-activation, negatives, flags.
+-- row at once; co-activation, negatives, flags, heads, attributions.
 DROP VIEW activation;
 DROP VIEW code;
 DROP TABLE by_token;
@@ -80,6 +80,20 @@ CREATE TABLE negative (
     neighbour INTEGER NOT NULL,     -- the similar feature that is strong there
     place     BIGINT NOT NULL,      -- its peak, in a context in which `feature` is nowhere active
     half      SMALLINT NOT NULL     -- its activation
+);
+
+CREATE TABLE head (                 -- of SAEs of attention outputs; of others empty
+    feature INTEGER NOT NULL,
+    head    SMALLINT NOT NULL,
+    share   FLOAT NOT NULL          -- norm of the head's slice of the decoder row, over the sum of these norms
+);
+
+CREATE TABLE attribution (          -- of the strongest examples of SAEs of attention outputs; sorted by feature and rank
+    feature INTEGER NOT NULL,
+    rank    SMALLINT NOT NULL,      -- of the example, in band 0
+    place   BIGINT NOT NULL,        -- of its peak
+    sources FLOAT[] NOT NULL,       -- what each position of the context up to the peak adds to the pre-activation
+    heads   FLOAT[] NOT NULL        -- what each head adds; both sum to all of it but the biases
 );
 
 CREATE VIEW activation AS

@@ -86,3 +86,16 @@ def test_an_sae_of_another_width_is_refused(tiny_lm, texts, tmp_path):
     wrong = SAE.create(16, 60, TopK(k=5), seed=1)
     with pytest.raises(UserError, match=r"reads vectors of 16.*has 32"):
         build_index(IndexConfig(), tiny_lm, wrong, corpus, HOOK, indexes=tmp_path, index_id="tiny.texts", provenance={})
+
+
+def test_heads_share_a_decoder_row_by_the_norms_of_their_slices(tiny_lm):
+    attention = SAE.create(32, 60, TopK(k=5), seed=3)
+    with torch.no_grad():
+        attention.W_dec[7] = 0
+        attention.W_dec[8, :24] = 0
+    tables = decoder_tables(IndexConfig(), tiny_lm, attention, "blocks.1.attn.hook_z")
+    for latent, row in enumerate(attention.W_dec.detach().double().numpy()):
+        norms = [sum(float(x) ** 2 for x in row[8 * head : 8 * head + 8]) ** 0.5 for head in range(4)]
+        np.testing.assert_allclose(tables.head_share[latent], [n / (sum(norms) or 1) for n in norms], atol=1e-6)
+    assert tables.head_share[8].tolist() == [0, 0, 0, 1]
+    assert decoder_tables(IndexConfig(), tiny_lm, attention, HOOK).head_share.size == 0

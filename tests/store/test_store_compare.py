@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 from synthetic import CORPUS, LENGTH, SAE, Synthetic
 
 from store import FeatureStore, IndexWriter, StoreError, compare, index_id, indexes_folder, staging_folder
+from store import weights as rows_of
 from store.compare import Codes, compared
 
 OTHER = "demo.blocks.2.hook_resid_post.topk-200-k8"
@@ -190,6 +191,60 @@ def test_two_indexes_of_one_corpus(two):
         assert set(same.summary()["a"]) == {"kept", "dead"}
         own = same.kept.filter("nearest = feature AND partner = feature AND jaccard = 1 AND cosine > .999")
         assert own.count() == same.kept.count()
+
+
+@pytest.mark.parametrize("at_once", [40, 1 << 23])
+def test_neighbours_in_another_sae(two, at_once: int):
+    """However many rows are read at once."""
+    folder, weights, _ = two
+    with FeatureStore.open(folder) as store, patch.object(rows_of, "_NUMBERS_AT_ONCE", at_once):
+        for number in range(0, 300, 7):
+            row = weights[0][number].astype(np.float64)
+            cosine = weights[1] @ row / np.linalg.norm(weights[1], axis=1) / np.linalg.norm(row)
+            found = store.feature(SAE, number).neighbours(sae=OTHER, n=20)
+            assert [near.feature for near in found] == np.argsort(-cosine, kind="stable")[:20].tolist()
+            np.testing.assert_allclose([near.cosine for near in found], np.sort(cosine)[::-1][:20], atol=1e-6)
+        one = store.feature(SAE, 3)
+        assert len(one.neighbours(sae=OTHER)) == 12
+        assert len(one.neighbours(sae=OTHER, n=999)) == N_OTHER
+        assert one.neighbours(sae=SAE) == one.neighbours()
+        assert one.neighbours(n=2) == one.neighbours()[:2]
+
+
+def test_equal_rows_of_another_sae_come_by_number(two, tmp_path: Path):
+    shutil.copytree(two[0], tmp_path, dirs_exist_ok=True)
+    rows = np.zeros((6, 32), np.float32)
+    rows[[1, 2, 4]] = 2 * two[1][0][5]
+    folder = tmp_path / "saes" / "unindexed.sae"
+    folder.mkdir()
+    save_file({"W_dec": rows}, folder / "sae.safetensors")
+    with FeatureStore.open(tmp_path) as store:
+        found = store.feature(SAE, 5).neighbours(sae="unindexed.sae")
+        assert [near.feature for near in found] == [1, 2, 4, 0, 3, 5]
+        assert [near.cosine for near in found] == pytest.approx([1, 1, 1, 0, 0, 0], abs=1e-6)
+
+
+def test_what_has_no_neighbours_is_one_line(two, tmp_path: Path):
+    shutil.copytree(two[0], tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "saes" / OTHER / "sae.safetensors"
+    with FeatureStore.open(tmp_path) as store:
+        one = store.feature(SAE, 250)
+        for sae, says in [("nope", "there is no .*nope"), ("../up", "up")]:
+            with pytest.raises(StoreError, match=says) as raised:
+                one.neighbours(sae=sae)
+            assert "\n" not in str(raised.value)
+        save_file({"W_dec": two[1][1][:, :16].copy()}, path)
+        with pytest.raises(StoreError, match="rows of width 16, this feature one of width 32"):
+            one.neighbours(sae=OTHER)
+        save_file({"W_dec": np.zeros(7, np.float32)}, path)
+        with pytest.raises(StoreError, match="1 dimensions instead of 2"):
+            one.neighbours(sae=OTHER)
+        path.write_bytes(b"")
+        with pytest.raises(StoreError, match=r"cannot read W_dec of .*; copy or train the SAE again"):
+            one.neighbours(sae=OTHER)
+        save_file({"W_dec": two[1][0][:200]}, tmp_path / "saes" / SAE / "sae.safetensors")
+        with pytest.raises(StoreError, match=f"has 200 features, its index more; run `saebench index --sae {SAE}`"):
+            one.neighbours(sae=OTHER)
 
 
 def test_what_cannot_be_compared_is_one_line(two, tmp_path: Path):

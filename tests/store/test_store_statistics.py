@@ -111,6 +111,7 @@ def test_a_whole_index_agrees_with_dense_arrays(store: FeatureStore, data: Synth
         assert row["promoted"][0] == show(data.vocabulary[data.decoder.promoted[row["feature"], 0]])
         mass = np.bincount(tokens, values.astype(np.float64))
         assert row["top_token_id"] == (mass.argmax() if len(active) else -1)
+        assert row["top_token_share"] == pytest.approx(mass.max() / active.sum() if len(active) else 0)
         assert row["top_token"] == (show(data.vocabulary[mass.argmax()]) if len(active) else None)
     meta = store.index().meta
     assert meta["n_tokens"] == ordinary.sum()

@@ -52,7 +52,11 @@ def build(workspace: Path) -> None:
         suppressed_logit=-logits,
         logit_histogram_edges=np.array([-1, 0, 1], np.float32),
         logit_histogram=np.array([[5, 5]] * 3, np.int32),
+        head_share=np.array([[0.75, 0.25]] * 3, np.float32),
     )
     writer = IndexWriter(staging_folder(workspace, identifier), 3, n, {"model": {"id": SCRIPT}, "note": SCRIPT})
     writer.add(block)
+    for some in writer.unattributed(1, 1):
+        sources = np.concatenate([np.linspace(-1, 2, position + 1, dtype=np.float32) for position in some.position])
+        writer.attribute(some, sources, np.ones((len(some.place), 2), np.float32))
     writer.finish(indexes_folder(workspace), identifier, [(SCRIPT, len(b"".join(PIECES)), "0" * 64)], PIECES, decoder)

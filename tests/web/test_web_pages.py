@@ -1,6 +1,8 @@
 import html
 import re
+import shutil
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import synthetic
@@ -235,3 +237,42 @@ def test_a_new_index_appears_without_a_restart(tmp_path):
     assert client.get(f"/saes/{synthetic.SAE}").status_code == 404
     synthetic.build(tmp_path)
     assert client.get(f"/saes/{synthetic.SAE}/features/1").status_code == 200
+
+
+def test_attention_features_show_their_heads_and_where_activations_come_from(client: TestClient, store: FeatureStore):
+    data = client.get(f"/saes/{HOSTILE}/features/0.json").json()
+    assert data["heads"] == [{"head": 0, "share": 0.75}, {"head": 1, "share": 0.25}]
+    (attribution,) = store.feature(HOSTILE, 0).attributions()
+    shown = data["top"][0]
+    position = attribution.example.position
+    assert len(shown["sources"]["tokens"]) == len(shown["tokens"])
+    assert sum(shown["sources"]["tokens"]) == pytest.approx(float(attribution.sources.sum()))
+    assert shown["sources"]["total"] == pytest.approx((position + 1) / 2)
+    assert shown["sources"]["tokens"][0] == -1
+    merged = shown["tokens"].index("é")  # two tokens, shown as one
+    assert shown["sources"]["tokens"][merged] == pytest.approx(float(attribution.sources[merged : merged + 2].sum()))
+    page = client.get(f"/saes/{HOSTILE}/features/0").text
+    assert "head 0 +1.00, head 1 +1.00" in page
+    assert re.search(r'class="t a\d+ negative" data-v="−1.00"', page)
+    plain = client.get(f"/saes/{synthetic.SAE}/features/3.json").json()
+    assert plain["heads"] == []
+    assert {example["sources"] for example in plain["top"]} == {None}
+
+
+def test_a_list_chosen_by_labels_changes_with_them(workspace: Path, tmp_path: Path):
+    shutil.copytree(workspace / "indexes", tmp_path / "indexes")
+    client, path = TestClient(web.create_app(tmp_path)), f"/saes/{synthetic.SAE}/features/5"
+    asked = {"filter": "LABEL IS NOT NULL", "order": "feature"}
+    with FeatureStore.open(tmp_path) as opened:
+        opened.label(synthetic.SAE, 5, "five")
+        opened.label(synthetic.SAE, 9, "nine")
+        before = client.get(path, params=asked)
+        assert "1 of 2 with" in before.text
+        same = client.get(path, params=asked, headers={"If-None-Match": before.headers["ETag"]})
+        assert same.status_code == 304
+        opened.label(synthetic.SAE, 7, "seven")
+        after = client.get(path, params=asked, headers={"If-None-Match": before.headers["ETag"]})
+    assert after.status_code == 200
+    assert "1 of 3 with" in after.text
+    assert f"/saes/{synthetic.SAE}/features/7?" in after.text
+    assert f"/saes/{synthetic.SAE}/features/9?" not in after.text

@@ -11,14 +11,14 @@ from saebench.errors import UserError
 from web.errors import RESPONSES, ProblemError
 from web.formats import number
 from web.live import MOST_CHARACTERS, LiveCodes
-from web.markup import context_html, units_html
+from web.markup import context_html, sources_html, units_html
 from web.models import FeaturePage, LiveAnswer, LiveText, WholeContext
 from web.rendering import environment, page
 from web.routes.saes import Corpus, Filter, Here, Order, SaeId
 from web.tokens import Unit, units
 from web.urls import urls
 from web.views.feature import ShownExample, existing_feature, feature_view, whole_context
-from web.views.neighbourhood import place_in_list
+from web.views.neighbourhood import Place, place_in_list
 from web.views.table import PRESETS
 
 router = APIRouter(tags=["features"], responses=RESPONSES)
@@ -31,6 +31,7 @@ def _context(example: ShownExample, maximum: float):  # type: ignore[no-untyped-
 
 
 environment.filters["context"] = _context
+environment.filters["sources"] = lambda example: sources_html(example.units, example.sources.tokens, example.peak)
 
 
 @router.get("/saes/{sae_id}/features/{feature}.json", response_model=FeaturePage)
@@ -54,10 +55,10 @@ def feature_page(
 ) -> Response:
     """A feature's page; `filter` and `order` name the list that the arrow keys walk."""
     index = here.index(sae_id, corpus)
-    if unchanged := _unchanged(request, index):
+    place = place_in_list(here, index, feature, filter.strip(), order.strip())
+    if unchanged := _unchanged(request, index, place):
         return unchanged
     view = feature_view(here, feature, index)
-    place = place_in_list(here, index, feature, filter.strip(), order.strip())
     link = {"filter": filter, "order": order, "corpus": corpus}
 
     def neighbour(number: int | None) -> str | None:
@@ -65,7 +66,7 @@ def feature_page(
 
     return page(
         "feature.html",
-        headers=_headers(request, index),
+        headers=_headers(request, index, place),
         page=view,
         place=place,
         chosen_corpus=corpus,
@@ -170,17 +171,19 @@ def live_html(
     return page("live.html", html=html, said=said)
 
 
-def _headers(request: Request, index: dict) -> dict[str, str]:
-    about = (urls.fingerprint, index["path"], request.url.path, request.url.query, request.app.state.live is None)
+def _headers(request: Request, index: dict, place: Place | None = None) -> dict[str, str]:
+    shown = (index["path"], request.url.path, request.url.query, request.app.state.live is None, place)
     return {
-        "ETag": '"' + hashlib.sha256(repr(about).encode()).hexdigest()[:24] + '"',
+        "ETag": '"' + hashlib.sha256(repr((urls.fingerprint, *shown)).encode()).hexdigest()[:24] + '"',
         "Cache-Control": "private, no-cache",
     }
 
 
-def _unchanged(request: Request, index: dict) -> Response | None:
-    """304 where the browser has just this: an index never changes, so neither does what is read from it."""
-    headers = _headers(request, index)
+def _unchanged(request: Request, index: dict, place: Place | None = None) -> Response | None:
+    """304 where the browser has just this: an index never changes, so neither does what is read from it; a page's place
+    in a list may, with the labels that chose the list.
+    """
+    headers = _headers(request, index, place)
     return (
         Response(status_code=304, headers=headers) if request.headers.get("if-none-match") == headers["ETag"] else None
     )

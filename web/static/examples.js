@@ -18,7 +18,7 @@ document.addEventListener("mouseover", (event) => {
   const box = token.getClientRects()[0];
   tip.style.left = `${Math.max(4, Math.min(box.left, innerWidth - tip.offsetWidth - 4))}px`;
   tip.style.top = `${box.top - 22}px`;
-  if (histogram) pin(histogram, Number(token.dataset.v));
+  if (histogram && !token.closest(".sources")) pin(histogram, Number(token.dataset.v));
 });
 
 document.addEventListener("scroll", () => { tip.hidden = true; }, { passive: true });

@@ -1,19 +1,21 @@
 """A feature's page: statistics, logits, neighbours, examples."""
 
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import store
 from web import figures
 from web.errors import ProblemError
-from web.formats import fixed, large, number, percent
-from web.models import Band, Example, FeaturePage, Histogram, Neighbour, Stats, TokenWeight
+from web.formats import fixed, large, number, percent, signed
+from web.models import Band, Example, FeaturePage, HeadShare, Histogram, Neighbour, Sources, Stats, TokenWeight
 from web.tokens import Unit, units
 from web.views.describe import index_facts
 from web.workspace import Workspace
 
 TOP = 20
 PER_BAND = 5
+HEADS = 3
 
 
 @dataclass(frozen=True)
@@ -28,18 +30,30 @@ class ShownExample:
     position: int
     """Token of the whole context."""
     units: list[Unit]
+    sources: Sources | None = None
 
     @classmethod
-    def of(cls, example: store.Example) -> "ShownExample":
-        """From the store's example."""
+    def of(cls, example: store.Example, attribution: store.Attribution | None = None) -> "ShownExample":
+        """From the store's example, and where its activation comes from if that is known."""
+        merged = units(example.pieces, example.activations.tolist(), example.special)
         return cls(
             context=example.context,
             peak=example.peak,
             value=example.value,
             document=example.document,
             position=example.position,
-            units=units(example.pieces, example.activations.tolist(), example.special),
+            units=merged,
+            sources=None if attribution is None else sources_of(attribution, merged),
         )
+
+    @property
+    def comes_from(self) -> str:
+        """The strongest heads, and how much the text shown leaves out."""
+        if self.sources is None:
+            return ""
+        heads = sorted(enumerate(self.sources.heads), key=lambda head: -abs(head[1]))[:HEADS]
+        said = [f"head {head} {signed(value)}" for head, value in heads]
+        return ", ".join(said) + f" · before this text {signed(self.sources.before)}" * (self.sources.before != 0)
 
     def data(self) -> Example:
         """As data."""
@@ -50,6 +64,7 @@ class ShownExample:
             document=self.document,
             tokens=[unit.text for unit in self.units],
             activations=[unit.activation for unit in self.units],
+            sources=self.sources,
         )
 
 
@@ -78,6 +93,17 @@ class ShownBand:
             high_value=self.high_value,
             examples=[example.data() for example in self.examples],
         )
+
+
+def sources_of(attribution: store.Attribution, merged: list[Unit]) -> Sources:
+    """What each unit of an example adds; those behind the peak add nothing."""
+    inside = attribution.sources[attribution.example.start :]
+    return Sources(
+        total=attribution.total,
+        tokens=[float(inside[unit.start : unit.stop].sum()) for unit in merged],
+        before=attribution.before_window,
+        heads=attribution.heads.tolist(),
+    )
 
 
 def histogram_of(histogram: store.Histogram) -> Histogram:
@@ -122,6 +148,7 @@ class FeatureView:
     promoted: list[TokenWeight]
     suppressed: list[TokenWeight]
     neighbours: list[Neighbour]
+    heads: list[HeadShare]
     top: list[ShownExample]
     bands: list[ShownBand]
     provenance: list[tuple[str, str]]
@@ -188,6 +215,7 @@ class FeatureView:
             promoted=self.promoted,
             suppressed=self.suppressed,
             neighbours=self.neighbours,
+            heads=self.heads,
             top=[example.data() for example in self.top],
             bands=[band.data() for band in self.bands],
             provenance=self.made_from,
@@ -209,7 +237,8 @@ def feature_view(here: Workspace, feature: int, index: dict[str, Any]) -> Featur
         promoted=weights(logits.promoted),
         suppressed=weights(logits.suppressed),
         neighbours=neighbours(here, one, index),
-        top=[ShownExample.of(example) for example in one.top(TOP)],
+        heads=[HeadShare(head=head.head, share=head.share) for head in one.heads()],
+        top=[ShownExample.of(*pair) for pair in zip_longest(one.top(TOP), one.attributions(TOP))],
         bands=[band_of(band) for band in one.quantile_examples(PER_BAND)],
         provenance=index_facts(index),
         made_from=index["provenance"],

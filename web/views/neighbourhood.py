@@ -21,7 +21,7 @@ def place_in_list(here: Workspace, index: dict[str, Any], feature: int, filter: 
     """By number where no list is named or the list does not hold the feature."""
     if filter or order:
         try:
-            numbers = here.listing(index["path"], index["sae_id"], index["corpus_id"], filter, order)
+            numbers = here.listing(index, filter, order)
         except StoreError:
             numbers = np.zeros(0, np.int64)
         at = np.flatnonzero(numbers == feature)
