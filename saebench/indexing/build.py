@@ -97,13 +97,13 @@ def encode_batch(lm: LanguageModel, sae: SAE, hook_point: str, batch: Contexts) 
             f"{activations.shape[-1]}; choose the model and hook point that it was trained on"
         )
     keep = ~batch.special
-    codes = sae.encode(activations[torch.from_numpy(keep)])
-    lengths = codes.offsets.diff()
-    positive = codes.values > 0
+    codes = sae.encode(activations[torch.from_numpy(keep).to(activations.device)])
+    offsets, features, values = (part.cpu() for part in (codes.offsets, codes.latents, codes.values.float()))
+    lengths, positive = offsets.diff(), values > 0
     row = torch.repeat_interleave(torch.arange(len(lengths)), lengths)[positive]
     counts = np.zeros(keep.size, np.int64)
     counts[keep.ravel()] = torch.bincount(row, minlength=len(lengths)).numpy()
-    return counts, codes.latents[positive].numpy(), codes.values[positive].float().numpy()
+    return counts, features[positive].numpy(), values[positive].numpy()
 
 
 def join(batches: list[Contexts], encoded: list[Codes]) -> ContextBlock:
