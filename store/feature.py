@@ -106,6 +106,11 @@ class Stats:
     encoder_decoder_cosine: float
     promoted: list[str]
     suppressed: list[str]
+    dead: bool
+    dense: bool
+    duplicate: bool
+    position_locked: bool
+    bos_only: bool
 
 
 class Partner(NamedTuple):

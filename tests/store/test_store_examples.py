@@ -159,6 +159,8 @@ def test_a_dead_feature_has_a_page_too(store: FeatureStore):
     assert len(dead.histogram().counts) == 0
     assert dead.stats.q == {}
     assert (dead.stats.n_active, dead.stats.max_activation, dead.stats.top_token) == (0, 0, None)
+    assert (dead.stats.dead, dead.stats.dense, dead.stats.bos_only) == (True, False, False)
+    assert store.feature(None, DENSE).stats.dense
     assert len(dead.neighbours()) == 10
     assert dead.logit_histogram().counts.sum() > 0
     assert repr(dead).startswith(f"<Feature {DEAD[0]}")
