@@ -15,20 +15,19 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 from numpy.typing import NDArray
 
 from store import attribution, canonical, coactivation, negatives, statistics
 from store.blocks import DecoderTables
 from store.content import content_hash
-from store.counting import by_column
 from store.errors import StoreError, explained
-from store.examples import BANDS, TOP
+from store.examples import BANDS
 from store.files import sync
 from store.memory import HELPER, MEMORY
 from store.migrations import latest, migrations
 from store.plain import text_of_tokens
 from store.positions import AFTER, BEFORE, SAME_AFTER, SAME_BEFORE, Positions, map_positions
+from store.projections import by_context, by_feature, recut
 from store.reading import literal
 from store.sorting import SortedCodes, open_codes, runs, sort_codes
 from store.staging import DOCUMENTS, INPUTS, MANIFEST, Part, canonical_json, first_gap, lists, sweep
@@ -47,9 +46,7 @@ _GROUPS_AT_ONCE, _INSERTS_AT_ONCE = 4, 8
 _CODES_AT_ONCE = 1_000_000
 _FEATURES_AT_ONCE = 1 << 12
 _PAIRS_AT_ONCE = 1_000_000
-_ROWS_AT_ONCE = 1 << 21
 _LEAST_OF_DUCKDB = 64 << 20
-_CONTEXTS_AT_ONCE = 1 << 14
 BUILDING = "building"
 
 
@@ -164,8 +161,8 @@ class _Builder:
             task = Task(self.scratch, self.inputs, self.length, len(ordinary), n_documents)
             codes = open_codes(self.scratch)
             described, met = self._submit(task, codes)
-            self._append("by_context", self._by_context(codes), ROW_GROUP)
-            self._append("by_feature", self._by_feature(codes), ROW_GROUP)
+            self._append("by_context", by_context(codes, self.n_latents, self.length), ROW_GROUP)
+            self._append("by_feature", by_feature(codes), ROW_GROUP)
         with self._file(LOOKED_UP):
             self._insert_decoder(decoder)
             self._insert_attributions()
@@ -206,38 +203,11 @@ class _Builder:
         """Insert many rows, and commit whenever some whole row groups are full: what one transaction has added stays in
         memory, whatever the limit.
         """
-        for number, rows in enumerate(_recut(pieces, _GROUPS_AT_ONCE * row_group)):
+        for number, rows in enumerate(recut(pieces, _GROUPS_AT_ONCE * row_group)):
             if number and number % _INSERTS_AT_ONCE == 0:
                 self.connection.execute("COMMIT")
                 self.connection.execute("BEGIN")
             self._insert(table, rows)
-
-    def _by_context(self, codes: SortedCodes) -> Iterator[pa.Table]:
-        """Some contexts at a time sorted by feature, and the outcome by context, which keeps the order of features."""
-        per_context = codes.token_bounds[:: self.length]
-        for first, n in runs(per_context, _ROWS_AT_ONCE // 2, _CONTEXTS_AT_ONCE):
-            bounds = codes.token_bounds[first * self.length : (first + n) * self.length + 1]
-            here = slice(bounds[0], bounds[-1])
-            features, halves = codes.token_features[here], codes.token_halves[here]
-            ends, places, half = by_column(bounds - bounds[0], features, self.n_latents, halves)
-            packed = ((places % self.length) << 16) | half
-            ends, feature, packed = by_column(ends, places // self.length, n, packed)
-            counts = ends[1:] - ends[:-1]
-            context = np.repeat(np.arange(first, first + n, dtype=np.int32), counts)
-            key = (context * np.int64(self.n_latents) + feature) * self.length + (packed >> 16)
-            half = (packed & 0xFFFF).astype(np.int16)
-            yield pa.table({"context": context, "key": key, "half": half})
-
-    def _by_feature(self, codes: SortedCodes) -> Iterator[pa.Table]:
-        n_places = len(codes.token_bounds) - 1
-        for start in range(0, len(codes.places), _ROWS_AT_ONCE):
-            here = slice(start, min(start + _ROWS_AT_ONCE, len(codes.places)))
-            first, last = np.searchsorted(codes.bounds, [here.start, here.stop - 1], side="right") - 1
-            edges = np.clip(codes.bounds[first : last + 2], here.start, here.stop).astype(np.int64)
-            counts = edges[1:] - edges[:-1]
-            feature = np.repeat(np.arange(first, last + 1, dtype=np.int32), counts)
-            key = feature * np.int64(n_places) + codes.places[here]
-            yield pa.table({"feature": feature, "key": key, "half": np.array(codes.halves[here])})
 
     def _submit(self, task: Task, codes: SortedCodes) -> tuple[list["Future[Any]"], list["Future[Any]"]]:
         """Have every run of features described, and their partners counted."""
@@ -265,8 +235,8 @@ class _Builder:
         found = [future.result()["coactive"] for future in met]
         self._append("coactive", map(taken, found), LOOKED_UP)
         n = self.n_latents
-        near = [decoder.neighbours.astype(np.int64), _by_jaccard(map(taken, found), n)]
-        tops = _tops((taken(files["example"]) for files in done), n)
+        near = [decoder.neighbours.astype(np.int64), negatives.by_jaccard(map(taken, found), n)]
+        tops = negatives.tops((taken(files["example"]) for files in done), n)
         self._insert(
             "negative",
             negatives.negative_table(codes, negatives.neighbours_in_turn(near, n), *tops, self.length),
@@ -318,39 +288,6 @@ class _Builder:
         }
         rows = {"key": list(meta), "value": [canonical_json(value) for value in meta.values()]}
         self._insert("meta", pa.table(rows))
-
-
-def _by_jaccard(pieces: Iterable[pa.Table], n_features: int) -> NDArray[np.int64]:
-    """int64[features, PARTNERS]: partners by falling Jaccard, -1 for none."""
-    out = np.full((n_features, coactivation.PARTNERS), -1, np.int64)
-    for rows in pieces:
-        chosen = rows.filter(pa.compute.equal(rows["measure"], "jaccard"))
-        out[chosen["feature"].to_numpy(), chosen["rank"].to_numpy()] = chosen["partner"].to_numpy()
-    return out
-
-
-def _tops(pieces: Iterable[pa.Table], n_features: int) -> tuple[NDArray[np.int64], NDArray[np.int16]]:
-    """Places int64[features, TOP] of the strongest examples, -1 for none, and their activations."""
-    places, halves = np.full((n_features, TOP), -1, np.int64), np.zeros((n_features, TOP), np.int16)
-    for examples in pieces:
-        chosen = examples.filter(pa.compute.equal(examples["band"], 0))
-        at = chosen["feature"].to_numpy(), chosen["rank"].to_numpy()
-        places[at], halves[at] = chosen["place"].to_numpy(), chosen["half"].to_numpy()
-    return places, halves
-
-
-def _recut(pieces: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
-    """The same rows in tables of `size`; the last one has what is left."""
-    held: list[pa.Table] = []
-    n = 0
-    for piece in pieces:
-        while n + piece.num_rows >= size:
-            yield pa.concat_tables([*held, piece.slice(0, size - n)])
-            piece, held, n = piece.slice(size - n), [], 0
-        held.append(piece)
-        n += piece.num_rows
-    if n:
-        yield pa.concat_tables(held)
 
 
 def _check_references(positions: Positions, n_documents: int, n_tokens: int) -> None:

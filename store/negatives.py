@@ -6,16 +6,40 @@ strongest examples, strongest first, and those in whose context the feature is a
 that is active in all of them (a dense one) has none.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 from numpy.typing import NDArray
 
+from store.coactivation import PARTNERS
+from store.examples import TOP
 from store.sorting import SortedCodes
 
 NEGATIVES = 16
 """Hard negatives kept per feature."""
 NEIGHBOURS = 4
 """Neighbours of each kind that offer their examples."""
+
+
+def by_jaccard(pieces: Iterable[pa.Table], n_features: int) -> NDArray[np.int64]:
+    """int64[features, PARTNERS]: partners by falling Jaccard, -1 for none."""
+    out = np.full((n_features, PARTNERS), -1, np.int64)
+    for rows in pieces:
+        chosen = rows.filter(pa.compute.equal(rows["measure"], "jaccard"))
+        out[chosen["feature"].to_numpy(), chosen["rank"].to_numpy()] = chosen["partner"].to_numpy()
+    return out
+
+
+def tops(pieces: Iterable[pa.Table], n_features: int) -> tuple[NDArray[np.int64], NDArray[np.int16]]:
+    """Places int64[features, TOP] of the strongest examples, -1 for none, and their activations."""
+    places, halves = np.full((n_features, TOP), -1, np.int64), np.zeros((n_features, TOP), np.int16)
+    for examples in pieces:
+        chosen = examples.filter(pa.compute.equal(examples["band"], 0))
+        at = chosen["feature"].to_numpy(), chosen["rank"].to_numpy()
+        places[at], halves[at] = chosen["place"].to_numpy(), chosen["half"].to_numpy()
+    return places, halves
 
 
 def neighbours_in_turn(kinds: list[NDArray[np.int64]], n_features: int) -> NDArray[np.int64]:

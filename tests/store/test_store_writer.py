@@ -21,9 +21,9 @@ from synthetic import LENGTH, Synthetic
 import store.build
 import store.writer
 from store import FeatureStore, IndexWriter, StoreError, find_index, index_id, indexes_folder, staging_folder
-from store.build import _recut
 from store.errors import explained
 from store.memory import LEAST_MEMORY
+from store.projections import recut
 
 ID = index_id(synthetic.SAE, synthetic.CORPUS)
 
@@ -304,7 +304,7 @@ def test_a_new_version_stands_beside_the_old(tmp_path: Path, workspace: Path, da
 def test_rows_are_cut_anew_in_order(sizes: list[int], size: int):
     ends = np.cumsum([0, *sizes])
     pieces = [pa.table({"n": np.arange(start, stop)}) for start, stop in itertools.pairwise(ends)]
-    found = list(_recut(iter(pieces), size))
+    found = list(recut(iter(pieces), size))
     assert [row for table in found for row in table["n"].to_pylist()] == list(range(sum(sizes)))
     assert all(table.num_rows == size for table in found[:-1])
     assert all(0 < table.num_rows <= size for table in found)
