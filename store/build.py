@@ -175,10 +175,10 @@ class _Builder:
 
     def _create(self, n_places: int) -> None:
         sizes = {"context_length": self.length, "n_features": self.n_latents, "n_places": n_places}
-        for sql in migrations("index"):
-            for name, value in sizes.items():
-                sql = sql.replace(f"{{{name}}}", str(value))
-            self.connection.execute(sql)
+        sql = migrations("index")[latest("index")]
+        for name, value in sizes.items():
+            sql = sql.replace(f"{{{name}}}", str(value))
+        self.connection.execute(sql)
 
     def _insert(self, table: str, rows: pa.Table) -> None:
         self.connection.register("incoming", rows)

@@ -2,6 +2,7 @@
 
 from functools import cache
 from importlib import resources
+from pathlib import Path
 
 import duckdb
 
@@ -9,16 +10,16 @@ from store.errors import StoreError
 
 
 @cache
-def migrations(kind: str) -> tuple[str, ...]:
-    """The SQL of schema/<kind>_0001.sql, schema/<kind>_0002.sql, … in order; the version is their number."""
+def migrations(kind: str) -> dict[int, str]:
+    """The SQL of schema/<kind>_<version>.sql by version, in order; an index has only its last."""
     folder = resources.files("store") / "schema"
     names = sorted(entry.name for entry in folder.iterdir() if entry.name.startswith(f"{kind}_"))
-    return tuple((folder / name).read_text(encoding="utf-8") for name in names)
+    return {int(Path(name).stem.rpartition("_")[2]): (folder / name).read_text(encoding="utf-8") for name in names}
 
 
 def latest(kind: str) -> int:
     """The schema version that this code writes."""
-    return len(migrations(kind))
+    return max(migrations(kind))
 
 
 def check_version(kind: str, found: int, path: object) -> None:
@@ -50,7 +51,7 @@ def migrate(connection: duckdb.DuckDBPyConnection, kind: str, path: object) -> N
     if found == latest(kind):
         return
     connection.execute("BEGIN")
-    for version, sql in enumerate(migrations(kind), start=1):
+    for version, sql in migrations(kind).items():
         if version > found:
             connection.execute(sql)
             connection.execute("INSERT INTO schema_version VALUES (?)", [version])

@@ -29,7 +29,7 @@ class Mirror:
         self._connection, self._workspace = connection, workspace
         self._lock = threading.Lock()
         self._seen: object = None
-        for sql in migrations("catalog"):
+        for sql in migrations("catalog").values():
             connection.execute(sql)
 
     def refresh(self) -> None:

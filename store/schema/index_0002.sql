@@ -1,14 +1,38 @@
+-- One feature index: one SAE on one corpus. Written once, then only read.
+-- Activations are half floats kept as the SMALLINT of their bits (columns `half`, `halves`); f16() gives the value.
+-- A token's place is `place` = context * context_length + position. Big tables have no key and no index: their order
+-- makes zone maps do that work.
 -- Both projections as one rising number per code, which packs tighter than columns that start anew at every feature or
 -- token; examples as places, only the strongest with their tokens, the others' are read from `context`, whose key finds a
 -- row at once; co-activation, negatives, flags, heads, attributions.
-DROP VIEW activation;
-DROP VIEW code;
-DROP TABLE by_token;
-DROP TABLE by_feature;
-DROP TABLE context;
-DROP TABLE feature;
-DROP TABLE histogram;
-DROP TABLE example;
+
+CREATE TABLE meta (key VARCHAR NOT NULL, value JSON NOT NULL);
+
+CREATE TABLE document (document INTEGER NOT NULL, name VARCHAR NOT NULL, n_bytes BIGINT NOT NULL, sha256 VARCHAR NOT NULL);
+
+CREATE TABLE vocabulary (token INTEGER NOT NULL, bytes BLOB NOT NULL);
+
+CREATE TABLE segment (              -- where each run of one document begins in a context
+    context  INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    document INTEGER NOT NULL,
+    byte     BIGINT NOT NULL        -- offset of that token in the document
+);
+
+CREATE TABLE neighbour (feature INTEGER NOT NULL, rank SMALLINT NOT NULL, neighbour INTEGER NOT NULL, cosine FLOAT NOT NULL);
+
+CREATE TABLE logit (
+    feature INTEGER NOT NULL,
+    sign    SMALLINT NOT NULL,      -- 1: promoted, -1: suppressed
+    rank    SMALLINT NOT NULL,
+    token   INTEGER NOT NULL,
+    logit   FLOAT NOT NULL          -- per unit of activation
+);
+
+CREATE TABLE logit_histogram (feature INTEGER NOT NULL, counts INTEGER[] NOT NULL);
+
+CREATE MACRO f16(b) AS CASE WHEN b < 1024 THEN b * 5.9604644775390625e-8::FLOAT
+    ELSE ((1024 + (b & 1023)) * pow(2::DOUBLE, (b >> 10)::INTEGER - 25))::FLOAT END;
 
 CREATE TABLE context (
     context  INTEGER PRIMARY KEY,

@@ -208,7 +208,7 @@ def test_a_kill_leaves_all_rows_of_a_call_or_none(tmp_path: Path, python: Callab
 def older(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A catalogue as the first version wrote it, with an entry."""
     with monkeypatch.context() as patch:
-        patch.setattr(migrations_module, "migrations", lambda kind, all=migrations_module.migrations: all(kind)[:1])
+        patch.setattr(migrations_module, "migrations", lambda kind, all=migrations_module.migrations: {1: all(kind)[1]})
         catalog = Catalog(workspace)
         catalog.put("sae", A, {"n": 1})
     return catalog.path
@@ -231,7 +231,7 @@ def test_an_older_catalogue_is_brought_up_to_date(tmp_path: Path, monkeypatch: p
 def test_an_upgrade_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = older(tmp_path, monkeypatch)
     with monkeypatch.context() as patch:
-        broken = (*migrations_module.migrations("catalog"), "CREATE TABLE third (i INTEGER); SELECT no_such_thing;")
+        broken = {**migrations_module.migrations("catalog"), 3: "CREATE TABLE third (i INTEGER); SELECT no_such_thing;"}
         patch.setattr(migrations_module, "migrations", lambda kind: broken)
         with pytest.raises(StoreError, match="no_such_thing"):
             Annotations(tmp_path)
