@@ -26,9 +26,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from store.errors import StoreError, explained
+from store.examples import first_of_each
 from store.files import write_atomically
 from store.positions import flat, hashes_around
-from store.staging import Part, lists, read
+from store.staging import Part, lists, read, write_table
 
 FOLDER = "attributions"
 
@@ -95,18 +96,10 @@ def strongest(parts: list[Part], length: int, n_features: int, n: int) -> _Ranke
         around = hashes_around(_tokens(part, contexts, length))[row, place % length]
         both = best.and_also(_Ranked(feature, half, place, around))
         both = both[np.lexsort((both.place, -both.half, both.feature))]
-        both = both[_first_of_each(both.feature, both.place // length)]
-        both = both[_first_of_each(both.feature, both.around)]
+        both = both[first_of_each(both.feature, both.place // length)]
+        both = both[first_of_each(both.feature, both.around)]
         best = both[both.rank < n]
     return best
-
-
-def _first_of_each(feature: NDArray[np.int32], same: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which rows are the first of their feature with their value of `same`."""
-    order = np.lexsort((same, feature))
-    repeated = np.zeros(len(feature), bool)
-    repeated[order[1:]] = (np.diff(feature[order]) == 0) & (same[order][1:] == same[order][:-1])
-    return ~repeated
 
 
 def _tokens(part: Part, contexts: NDArray[np.int64], length: int) -> NDArray[np.int32]:
@@ -186,9 +179,8 @@ def stage(some: Unattributed, sources: NDArray[np.float32], heads: NDArray[np.fl
     table = _examples(some)
     for name, column in columns.items():
         table = table.append_column(name, column)
-    options = {"compression": "zstd", "compression_level": 1, "use_dictionary": False, "write_page_checksum": True}
     with explained("cannot write", some.path):
-        write_atomically(some.path, lambda path: pq.write_table(table, path, **options))
+        write_atomically(some.path, lambda path: write_table(table, path, "zstd"))
 
 
 def staged_files(staging: Path) -> list[Path]:

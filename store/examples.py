@@ -82,18 +82,17 @@ def _top_codes(codes: Codes, counts: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _strongest_of(codes: Codes, positions: Positions, ranked: NDArray[np.int64], n: int) -> NDArray[np.int64]:
     """Of codes sorted by feature and preference: the first of each context, and of these the first with each text."""
-    peaks = _first_of_each(codes, codes.places[ranked] // positions.length, ranked)
-    kept = _first_of_each(codes, positions.around[codes.places[peaks]], peaks)
+    peaks = ranked[first_of_each(codes.features[ranked], codes.places[ranked] // positions.length)]
+    kept = peaks[first_of_each(codes.features[peaks], positions.around[codes.places[peaks]])]
     return kept[_rank(codes.features[kept]) < n]
 
 
-def _first_of_each(codes: Codes, same: NDArray[np.generic], ranked: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Of codes sorted by feature and then preference: the first with each value of `same`, in the same order."""
-    feature = codes.features[ranked]
+def first_of_each(feature: NDArray[np.integer], same: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """Which rows, sorted by feature and then preference, are the first of their feature with their value of `same`."""
     order = np.lexsort((same, feature))
-    repeated = np.zeros(len(ranked), bool)
+    repeated = np.zeros(len(feature), bool)
     repeated[order[1:]] = (np.diff(feature[order]) == 0) & (same[order][1:] == same[order][:-1])
-    return ranked[~repeated]
+    return ~repeated
 
 
 def sample_bands(codes: Codes, positions: Positions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

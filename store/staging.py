@@ -157,13 +157,13 @@ def write_part(part: Part, block: ContextBlock) -> None:
     """
     with explained("cannot write", part.codes):
         delta = {"column_encoding": dict.fromkeys(("place", "feature"), "DELTA_BINARY_PACKED")}
-        write_atomically(part.codes, lambda path: _write_table(_code_table(block, part.start), path, "lz4", **delta))
+        write_atomically(part.codes, lambda path: write_table(_code_table(block, part.start), path, "lz4", **delta))
     with explained("cannot write", part.contexts):
-        write_atomically(part.contexts, lambda path: _write_table(_context_table(block, part.start), path, "zstd"))
+        write_atomically(part.contexts, lambda path: write_table(_context_table(block, part.start), path, "zstd"))
 
 
-def _write_table(table: pa.Table, path: Path, compression: str, **options: Any) -> None:
-    """Without dictionaries, which take five times as long to read back; codes packed, as encoding waits for it."""
+def write_table(table: pa.Table, path: Path, compression: str, **options: Any) -> None:
+    """Write Parquet with checksums, without dictionaries, which take five times as long to read back."""
     checked = {"write_page_checksum": True, "use_dictionary": False, **options}
     pq.write_table(table, path, compression=compression, **checked)
 
