@@ -195,7 +195,7 @@ class IndexWriter:
 
 
 def stage_block(
-    staging: str | Path, start: int, block: ContextBlock, n_latents: int, context_length: int, parts: str | None = None
+    staging: str | Path, n_latents: int, context_length: int, block: ContextBlock, start: int, parts: str | None = None
 ) -> None:
     """Stage contexts from number `start` on beside an IndexWriter that another process has opened with `parts`, which
     takes them over by `collect`.

@@ -56,7 +56,8 @@ def build_index(
     staging, shape = indexes / ".building" / index_id, (len(sae.W_enc), corpus.length)
     writer = IndexWriter(staging, *shape, provenance, config.parts) if ranks.rank == 0 else None
     staged = ranks.from_first(writer.staged if writer else None)
-    stage: Callable[[ContextBlock, int], None] = writer.add if writer else partial(_stage, staging, shape, config.parts)
+    elsewhere = partial(stage_block, staging, *shape, parts=config.parts)
+    stage: Callable[[ContextBlock, int], None] = writer.add if writer else elsewhere
     blocks = corpus.blocks(config.batch_contexts)
     start = 0
     for part in itertools.count():
@@ -77,10 +78,6 @@ def build_index(
         memory = int(config.memory_gib * 2**30)
         path = writer.finish(indexes, index_id, corpus.documents, corpus.tokenizer.vocabulary, decoder, memory)
     return Path(ranks.from_first(path))
-
-
-def _stage(staging: Path, shape: tuple[int, int], parts: str | None, block: ContextBlock, start: int) -> None:
-    stage_block(staging, start, block, *shape, parts)
 
 
 Codes = tuple[np.ndarray, np.ndarray, np.ndarray]

@@ -34,7 +34,7 @@ def test_parts_of_two_machines_give_the_file_of_one(workspace: Path, data: Synth
     blocks = list(data.blocks(WIDTH))
     for number, block in reversed(list(enumerate(blocks))):
         if number % 2:
-            stage_block(staging_folder(elsewhere, ID), number * WIDTH, block, data.n_features, LENGTH, place)
+            stage_block(staging_folder(elsewhere, ID), data.n_features, LENGTH, block, number * WIDTH, place)
         else:
             writer.add(block, number * WIDTH)
     assert not elsewhere.exists()
@@ -86,7 +86,7 @@ def test_a_part_that_nobody_made_is_named(data: Synthetic, tmp_path: Path):
     writer = writer_at(tmp_path, data)
     blocks = list(data.blocks(WIDTH))
     writer.add(blocks[0], 0)
-    stage_block(staging_folder(tmp_path, ID), 2 * WIDTH, blocks[2], data.n_features, LENGTH)
+    stage_block(staging_folder(tmp_path, ID), data.n_features, LENGTH, blocks[2], 2 * WIDTH)
     writer.collect()
     with pytest.raises(StoreError, match=rf"contexts from {WIDTH} on are missing in .*; processes on several machines"):
         finish(writer, tmp_path, data)
@@ -97,7 +97,7 @@ def test_a_part_that_nobody_made_is_named(data: Synthetic, tmp_path: Path):
 def test_the_same_contexts_twice_are_refused(data: Synthetic, tmp_path: Path):
     writer = writer_at(tmp_path, data)
     for size in (WIDTH, WIDTH + 1):
-        stage_block(staging_folder(tmp_path, ID), 0, next(data.blocks(size)), data.n_features, LENGTH)
+        stage_block(staging_folder(tmp_path, ID), data.n_features, LENGTH, next(data.blocks(size)), 0)
     with pytest.raises(StoreError, match="hold the same contexts; delete the folder"):
         writer.collect()
 
