@@ -1,7 +1,8 @@
 """From blocks of foreign contexts to an index of a workspace."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,8 @@ def build_index(
     destination = indexes_folder(workspace)
     path = find_index(destination, identifier, provenance)
     if path is None:
-        name = _written(workspace, identifier, provenance, blocks, documents, vocabulary, decoder).name
-        path = destination / name
+        with _staged(staging_folder(workspace, identifier), len(decoder.decoder_norm), provenance, blocks) as writer:
+            path = destination / writer.finish(destination, identifier, documents, vocabulary, decoder).name
     sae, corpus = split_index_id(identifier)
     catalog = Catalog(workspace)
     catalog.put("corpus", corpus, {"imported": provenance["imported"], "documents": len(documents)})
@@ -48,27 +49,22 @@ def build_index(
     return path
 
 
-def _written(
-    workspace: Path,
-    identifier: str,
-    provenance: dict[str, Any],
-    blocks: Iterable[ContextBlock],
-    documents: Sequence[tuple[str, int, str]],
-    vocabulary: Sequence[bytes],
-    decoder: DecoderTables,
-) -> Path:
-    staging = staging_folder(workspace, identifier)
+@contextmanager
+def _staged(
+    staging: Path, n_features: int, provenance: dict[str, Any], blocks: Iterable[ContextBlock]
+) -> Iterator[IndexWriter]:
+    """A writer that has all blocks, there to be finished; what it staged is removed if anything is refused."""
     writer: IndexWriter | None = None
     done = 0
     try:
         for block in blocks:
             if writer is None:
-                writer = IndexWriter(staging, len(decoder.decoder_norm), block.tokens.shape[1], provenance)
+                writer = IndexWriter(staging, n_features, block.tokens.shape[1], provenance)
             if done >= writer.n_contexts:
                 writer.add(block)
             done += len(block.tokens)
         assert writer is not None, "there are contexts"
-        return writer.finish(indexes_folder(workspace), identifier, documents, vocabulary, decoder)
+        yield writer
     except BaseException as error:
         if writer is not None:
             writer.close()
