@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import run
 from safetensors.numpy import load_file, save_file
 
-from saebench.cli import main
 from saebench.lm.load import demo_folder
 from store import FeatureStore
 
@@ -22,20 +22,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     synthetic.build(folder)
     return folder
-
-
-def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object
-) -> tuple[int, str, str]:
-    """(exit code, output, error lines) of a command line."""
-    monkeypatch.setattr("sys.argv", ["saebench", "store", *map(str, arguments)])
-    try:
-        main()
-        code = 0
-    except SystemExit as stop:
-        code = int(stop.code or 0)
-    out, error = capsys.readouterr()
-    return code, out, error.strip()
 
 
 def test_there_and_back(monkeypatch, capsys, made: Path, tmp_path: Path):

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from command_line import run
 from typer.testing import CliRunner
 
-from saebench.cli import app, main
+from saebench.cli import app
 from saebench.harvest.manifest import Manifest, Shard, ShardFile
 from store import Catalog
 
@@ -43,20 +44,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copied(made: Path, tmp_path: Path) -> Path:
     shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     return tmp_path
-
-
-def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object
-) -> tuple[int, str, str]:
-    """(exit code, output, error lines) of a command line."""
-    monkeypatch.setattr("sys.argv", ["saebench", "store", *map(str, arguments)])
-    try:
-        main()
-        code = 0
-    except SystemExit as stop:
-        code = int(stop.code or 0)
-    out, error = capsys.readouterr()
-    return code, out, error.strip()
 
 
 def flip(path: Path, at: int) -> None:
