@@ -20,6 +20,7 @@ from web.workspace import Workspace
 if TYPE_CHECKING:
     from saebench.lm import LanguageModel
 
+ROUTERS = [resource.router for resource in (home, saes, features, live)]
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 
 # plotly.js makes two style elements: an empty one that it fills through the CSSOM, and maplibre's sheet. Their hashes
@@ -103,7 +104,7 @@ def create_app(
         return FileResponse(STATIC / "icon.svg", media_type="image/svg+xml")
 
     app.mount(f"/static/{urls.fingerprint}", Assets(directory=STATIC), name="static")
-    for resource in (home, saes, features):
-        app.include_router(resource.router)
+    for router in ROUTERS:
+        app.include_router(router)
     errors.install(app)
     return app

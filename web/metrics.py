@@ -5,7 +5,8 @@ from typing import Any
 
 import orjson
 
-from web.figures import Figure, curve
+from web.figures.frame import Figure
+from web.figures.training import curve
 from web.formats import number, percent
 
 MOST_POINTS = 600

@@ -8,6 +8,7 @@ from markupsafe import Markup
 from starlette.responses import HTMLResponse
 
 from web import formats, markup
+from web.navigation import NAVIGATION
 from web.urls import TEMPLATES, urls
 
 
@@ -26,7 +27,7 @@ environment = Environment(
     lstrip_blocks=True,
     undefined=StrictUndefined,
 )
-environment.globals["url"] = urls
+environment.globals.update(url=urls, navigation=NAVIGATION)
 environment.filters.update(
     json=json_block,
     number=formats.number,

@@ -1,29 +1,23 @@
 """One feature, and its live activations on any text."""
 
 import hashlib
-from typing import Annotated
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Request
 from pydantic import BaseModel
 from starlette.responses import HTMLResponse, Response
 
-from saebench.errors import UserError
-from web.errors import RESPONSES, ProblemError
-from web.formats import number
-from web.live import MOST_CHARACTERS, LiveCodes
-from web.markup import context_html, sources_html, units_html
-from web.models import FeaturePage, LiveAnswer, LiveText, WholeContext
+from web.errors import RESPONSES
+from web.markup import context_html, sources_html
+from web.models.examples import WholeContext
+from web.models.features import FeaturePage
 from web.rendering import environment, page
-from web.routes.saes import Corpus, Filter, Here, Order, SaeId
-from web.tokens import Unit, units
+from web.routes.params import Context, Corpus, Feature, Filter, Here, Order, SaeId
 from web.urls import urls
 from web.views.feature import ShownExample, existing_feature, feature_view, whole_context
 from web.views.neighbourhood import Place, place_in_list
 from web.views.table import PRESETS
 
 router = APIRouter(tags=["features"], responses=RESPONSES)
-Feature = Annotated[int, Path(ge=0, le=2**31 - 1, description="a feature's number")]
-Context = Annotated[int, Path(ge=0, le=2**31 - 1, description="a context's number")]
 
 
 def _context(example: ShownExample, maximum: float):  # type: ignore[no-untyped-def]
@@ -110,65 +104,6 @@ def context_fragment(
     found = whole_context(here, feature, context, index)
     maximum = existing_feature(here, feature, index).stats.max_activation
     return HTMLResponse(context_html(found, maximum, peak), headers=_headers(request, index))
-
-
-def _live(request: Request, here: Here, sae_id: str, feature: int, corpus: str | None, text: str):  # type: ignore[no-untyped-def]
-    """(codes, units, the feature's maximum in the index). Raises ProblemError for what cannot be encoded."""
-    if len(text) > MOST_CHARACTERS:
-        raise ProblemError(
-            413,
-            "Too long",
-            f"The text has {len(text):,} characters; the test box takes {MOST_CHARACTERS:,}.",
-            "Try a shorter passage.",
-        )
-    if not text:
-        raise ProblemError(422, "Nothing to encode", "The text is empty.", "Type something.")
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise ProblemError(422, "Not text", "The text holds half a surrogate pair, which is no character.")
-    maximum = existing_feature(here, feature, here.index(sae_id, corpus)).stats.max_activation
-    live = request.app.state.live
-    if live is None:
-        raise ProblemError(503, "Test box off", "This dashboard runs without a language model.")
-    try:
-        codes: LiveCodes = live(sae_id, text)
-    except UserError as error:
-        raise ProblemError(503, "The text cannot be encoded", f"{error}.") from None
-    merged = units(codes.pieces, codes.of(feature).tolist())
-    return codes, merged, maximum
-
-
-@router.post("/saes/{sae_id}/features/{feature}/live.json", responses={413: RESPONSES[422], 503: RESPONSES[422]})
-def live_json(
-    request: Request, here: Here, sae_id: SaeId, feature: Feature, body: LiveText, corpus: Corpus = None
-) -> LiveAnswer:
-    """The feature's activation at every token of a text, as data."""
-    codes, merged, _ = _live(request, here, sae_id, feature, corpus, body.text)
-    activations = [unit.activation for unit in merged]
-    return LiveAnswer(
-        sae=sae_id,
-        feature=feature,
-        tokens=[unit.text for unit in merged],
-        activations=activations,
-        n_tokens=len(codes.pieces),
-        n_active=int((codes.of(feature) > 0).sum()),
-        max_activation=max(activations, default=0.0),
-    )
-
-
-@router.post("/saes/{sae_id}/features/{feature}/live", response_class=HTMLResponse, include_in_schema=False)
-def live_html(
-    request: Request, here: Here, sae_id: SaeId, feature: Feature, body: LiveText, corpus: Corpus = None
-) -> HTMLResponse:
-    """The same as highlighted text, for the page."""
-    codes, merged, maximum = _live(request, here, sae_id, feature, corpus, body.text)
-    strongest: Unit | None = max(merged, key=lambda unit: unit.activation, default=None)
-    fires = strongest is not None and strongest.activation > 0
-    peak = strongest.start if strongest is not None and fires else None
-    n_active = int((codes.of(feature) > 0).sum())
-    of = f"{len(codes.pieces)} token{'s' * (len(codes.pieces) != 1)}"
-    said = f"Fires on {n_active} of {of}, at most {number(strongest.activation)}" if fires else f"Silent on {of}"  # type: ignore[union-attr]
-    html = units_html(merged, maximum or (strongest.activation if fires else 1.0), peak)  # type: ignore[union-attr]
-    return page("live.html", html=html, said=said)
 
 
 def _headers(request: Request, index: dict, place: Place | None = None) -> dict[str, str]:

@@ -1,23 +1,21 @@
 """The list of SAEs."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.responses import HTMLResponse
 
-from web.models import HomePage
+from web.models.home import HomePage
 from web.rendering import page
+from web.routes.params import Here
+from web.urls import urls
 from web.views.home import home_page
-from web.workspace import Workspace, workspace
 
 router = APIRouter(tags=["workspace"])
-Here = Annotated[Workspace, Depends(workspace)]
 
 
 @router.get("/", response_class=HTMLResponse)
 def home(here: Here) -> HTMLResponse:
     """SAEs, indexes, harvests and corpora of the workspace."""
-    return page("home.html", page=home_page(here))
+    return page("home.html", page=home_page(here), here=urls.home())
 
 
 @router.get("/home.json")

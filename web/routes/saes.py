@@ -2,22 +2,17 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Path, Query
+from fastapi import APIRouter, Depends, Header, Query
 from starlette.responses import HTMLResponse
 
 from web.errors import RESPONSES, ProblemError
-from web.models import FeatureList, SaePage
+from web.models.saes import FeatureList, SaePage
 from web.rendering import page
+from web.routes.params import Corpus, Filter, Here, Order, SaeId
 from web.views import sae as views
 from web.views.table import PRESETS, Table, TableQuery, feature_table
-from web.workspace import Workspace, workspace
 
 router = APIRouter(tags=["saes"], responses=RESPONSES)
-Here = Annotated[Workspace, Depends(workspace)]
-SaeId = Annotated[str, Path(pattern=r"^[^/\x00-\x1f]{1,200}$", description="an SAE's id, as the home page lists it")]
-Corpus = Annotated[str | None, Query(max_length=200, description="which index, where the SAE has several")]
-Filter = Annotated[str, Query(max_length=1000, description="density < 1e-3 and max_activation > 5")]
-Order = Annotated[str, Query(max_length=200, description="a column, or a column and desc")]
 Page = Annotated[int, Query(ge=1, le=1_000_000)]
 Size = Annotated[int, Query(ge=1, le=1000, description="features per page")]
 

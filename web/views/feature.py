@@ -5,10 +5,12 @@ from itertools import zip_longest
 from typing import Any
 
 import store
-from web import figures
 from web.errors import ProblemError
+from web.figures.features import bars, signed_bars
+from web.figures.frame import Figure
 from web.formats import fixed, large, number, percent, signed
-from web.models import Band, Example, FeaturePage, HeadShare, Histogram, Neighbour, Sources, Stats, TokenWeight
+from web.models.examples import Band, Example, Sources
+from web.models.features import FeaturePage, HeadShare, Histogram, Neighbour, Stats, TokenWeight
 from web.tokens import Unit, units
 from web.views.describe import index_facts
 from web.workspace import Workspace
@@ -189,17 +191,17 @@ class FeatureView:
         ]
 
     @property
-    def activation_figure(self) -> figures.Figure | None:
+    def activation_figure(self) -> Figure | None:
         """Histogram of its activations."""
         if self.histogram is None:
             return None
-        return figures.bars(self.histogram.edges, self.histogram.counts, x="activation", what="tokens")
+        return bars(self.histogram.edges, self.histogram.counts, x="activation", what="tokens")
 
     @property
-    def logit_figure(self) -> figures.Figure:
+    def logit_figure(self) -> Figure:
         """Histogram of its direct effects on the logits of all tokens."""
         h = self.logit_histogram
-        return figures.signed_bars(h.edges, h.counts, x="logit per unit of activation", what="vocabulary tokens")
+        return signed_bars(h.edges, h.counts, x="logit per unit of activation", what="vocabulary tokens")
 
     def data(self) -> FeaturePage:
         """The page as data."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 from web.formats import large, number, percent
-from web.models import HomePage, Row
+from web.models.home import HomePage, Row
 from web.views.describe import sae_headline, sae_summary
 from web.workspace import Workspace
 

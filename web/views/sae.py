@@ -5,9 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from web import figures, metrics
+from web import metrics
+from web.figures.frame import Figure
+from web.figures.saes import density_bins, density_histogram
 from web.formats import large, number, percent
-from web.models import Histogram, SaePage
+from web.models.features import Histogram
+from web.models.saes import SaePage
 from web.views.describe import flat, index_facts, sae_headline, sae_summary
 from web.workspace import Workspace
 
@@ -33,7 +36,7 @@ class SaeView(SaeFrame):
     corpora: list[str]
     trained: bool
     curves: list[dict[str, Any]]
-    density_figure: figures.Figure | None
+    density_figure: Figure | None
     density_caption: str
 
 
@@ -70,7 +73,7 @@ def sae_view(here: Workspace, sae_id: str, corpus: str | None) -> SaeView:
         corpora=[index["corpus_id"] for index in row["indexes"]],
         trained=here.trained(sae_id),
         curves=metrics.curves(rows),
-        density_figure=figures.density_histogram(densities) if densities is not None else None,
+        density_figure=density_histogram(densities) if densities is not None else None,
         density_caption=density_caption(densities) if densities is not None else "",
     )
 
@@ -108,5 +111,5 @@ def sae_page(here: Workspace, sae_id: str, corpus: str | None) -> SaePage:
 
 def log_histogram(densities: np.ndarray) -> Histogram | None:
     """Densities in fifths of decades; None where all are dead."""
-    edges, counts = figures.density_bins(densities)
+    edges, counts = density_bins(densities)
     return Histogram(edges=edges.tolist(), counts=counts.tolist()) if len(counts) else None

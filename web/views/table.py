@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from store import StoreError
-from web.models import FeatureList, FeatureRow
+from web.models.saes import FeatureList, FeatureRow
 from web.workspace import DEFAULT_ORDER, Workspace
 
 PRESETS = [

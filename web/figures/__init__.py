@@ -1,0 +1,1 @@
+"""Plotly figures as data: what is drawn and in which role, never in which colour."""

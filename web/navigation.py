@@ -1,0 +1,6 @@
+"""What every page links to at its head."""
+
+from web.urls import urls
+
+NAVIGATION = (("SAEs", urls.home()),)
+"""(title, address), from left to right."""
