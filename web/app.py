@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from web import errors
 from web.live import Live, LiveEncoder
-from web.routes import features, home, saes
+from web.routes import features, home, live, saes
 from web.urls import STATIC, urls
 from web.workspace import Workspace
 
