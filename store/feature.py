@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from store.annotations import Annotations, Explanation, Note
@@ -256,9 +257,9 @@ class Feature:
     @cached_property
     def stats(self) -> Stats:
         """Its statistics."""
-        names = [field.name for field in fields(Stats)]
-        row = dict(zip(names, self._row("feature", ", ".join(names)), strict=True))
-        return Stats(**{**row, "q": dict(zip(self.index.meta["quantiles"], row["q"], strict=False))})
+        row = self.index.kept.rows("feature", self.feature)
+        values = {field.name: row[field.name][0].as_py() for field in fields(Stats)}
+        return Stats(**{**values, "q": dict(zip(self.index.meta["quantiles"], values["q"], strict=False))})
 
     def top(self, n: int = 20) -> list[Example]:
         """The strongest examples (20 at most are kept), one per context and per different text around the peak."""
@@ -325,15 +326,16 @@ class Feature:
 
     def histogram(self) -> Histogram:
         """Its activations in 30 equal bins from 0 to its largest; empty if it is dead."""
-        edges, counts = self._row("histogram", "edges, counts")
-        if not any(counts):
+        row = self.index.kept.rows("histogram", self.feature)
+        edges, counts = _list(row, "edges"), _list(row, "counts")
+        if not counts.any():
             return Histogram(np.zeros(0, np.float32), np.zeros(0, np.int64))
-        return Histogram(np.array(edges, np.float32), np.array(counts, np.int64))
+        return Histogram(edges.astype(np.float32), counts.astype(np.int64))
 
     def logit_histogram(self) -> Histogram:
         """Its effect on the logits of the whole vocabulary, per unit of activation."""
-        (counts,) = self._row("logit_histogram", "counts")
-        return Histogram(np.array(self.index.meta["logit_histogram_edges"], np.float32), np.array(counts, np.int64))
+        counts = _list(self.index.kept.rows("logit_histogram", self.feature), "counts")
+        return Histogram(np.array(self.index.meta["logit_histogram_edges"], np.float32), counts.astype(np.int64))
 
     def neighbours(self, sae: str | None = None, n: int = 12) -> list[Neighbour]:
         """The features with the most similar decoder rows, most similar first.
@@ -349,17 +351,14 @@ class Feature:
         if sae not in (None, self._sae):
             row = decoder_row(self._workspace, self._sae, self.feature)
             return [Neighbour(*found) for found in nearest_rows(self._workspace, str(sae), row, n)]
-        sql = f"SELECT neighbour, cosine FROM {self.index.table('neighbour')} WHERE feature = ?::INTEGER ORDER BY rank"
-        sql += f" LIMIT {max(int(n), 0)}"
-        return [Neighbour(*row) for row in self.index.rows(sql, self.feature)]
+        rows = self.index.kept.rows("neighbour", self.feature).slice(0, max(int(n), 0))
+        return [Neighbour(*row) for row in _tuples(rows, "neighbour", "cosine")]
 
     def heads(self) -> list[Head]:
         """Of a feature of attention outputs (`hook_z`), the share of each head in its decoder row, largest first; of
         any other feature none (head attribution by weights, Kissane et al. 2024).
         """
-        sql = f"""SELECT head, share FROM {self.index.table("head")} WHERE feature = ?::INTEGER
-                  ORDER BY share DESC, head"""
-        return [Head(*row) for row in self.index.rows(sql, self.feature)]
+        return [Head(*row) for row in _tuples(self.index.kept.rows("head", self.feature), "head", "share")]
 
     def attributions(self, n: int = 4) -> list[Attribution]:
         """Of a feature of attention outputs (`hook_z`), which tokens its strongest examples come from, the strongest
@@ -375,10 +374,7 @@ class Feature:
 
     def logits(self) -> Logits:
         """The tokens it promotes and suppresses."""
-        sql = (
-            f"SELECT sign, token, logit FROM {self.index.table('logit')} WHERE feature = ?::INTEGER ORDER BY sign, rank"
-        )
-        rows = self.index.rows(sql, self.feature)
+        rows = _tuples(self.index.kept.rows("logit", self.feature), "sign", "token", "logit")
         found: dict[int, list[Logit]] = {1: [], -1: []}
         for (sign, token, value), text in zip(rows, self._texts([row[1] for row in rows]), strict=True):
             found[sign].append(Logit(token, text, value))
@@ -411,11 +407,6 @@ class Feature:
 
     def _texts(self, tokens: list[int]) -> list[str]:
         return [display_pieces([self.index.vocabulary[token]])[0] for token in tokens]
-
-    def _row(self, table: str, columns: str) -> tuple[Any, ...]:
-        return self.index.rows(
-            f"SELECT {columns} FROM {self.index.table(table)} WHERE feature = ?::INTEGER", self.feature
-        )[0]
 
     @cached_property
     def _example_rows(self) -> list[tuple[Any, ...]]:
@@ -478,6 +469,17 @@ class Feature:
             f"<Feature {self.feature} of {self.index.id}: density {s.density:.2e}, max {s.max_activation:.3g}, "
             f"mostly on {s.top_token!r}, promotes {', '.join(map(repr, s.promoted[:5]))}>"
         )
+
+
+def _list(row: pa.Table, column: str) -> NDArray[Any]:
+    """The list in a column of one row."""
+    values = row[column].chunk(0)
+    return values.flatten().to_numpy(zero_copy_only=False)
+
+
+def _tuples(rows: pa.Table, *columns: str) -> list[tuple[Any, ...]]:
+    """Some columns row by row."""
+    return list(zip(*(rows[column].to_numpy().tolist() for column in columns), strict=True))
 
 
 def _pairs(edges: list[float]) -> list[tuple[float, float]]:

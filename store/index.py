@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from store.errors import StoreError
+from store.kept import KeptTables
 from store.reading import quoted
 from store.relation import Cursor, Relation, relation
 from store.text import display_pieces
@@ -96,6 +97,11 @@ class Index:
     def rows(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Rows of a query of our own."""
         return self.cursor().execute(sql, list(parameters)).fetchall()
+
+    @cached_property
+    def kept(self) -> KeptTables:
+        """Its small tables, in memory as far as they are asked for."""
+        return KeptTables(lambda sql: self.cursor().sql(sql).to_arrow_table(), self.table)
 
     @cached_property
     def vocabulary(self) -> list[bytes]:

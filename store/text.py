@@ -11,6 +11,8 @@ def display_pieces(pieces: Sequence[bytes]) -> list[str]:
     A character split over several tokens stands in the token that completes it; the tokens before it that hold only
     its first bytes are empty. A byte that is part of no character becomes ⟨0xE2⟩.
     """
+    if all(map(bytes.isascii, pieces)):  # most text is: no character is split
+        return [piece.decode("ascii") for piece in pieces]
     starts = [0, *accumulate(len(piece) for piece in pieces)]
     out: list[list[str]] = [[] for _ in pieces]
     end = 0

@@ -1,44 +1,44 @@
 """Figures of one feature."""
 
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
-from web.figures.frame import Figure, layout, plain
+from web.figures.frame import Figure, filled, layout, plain
+
+_BIN = "%{customdata[0]:.3g} – %{customdata[1]:.3g}<br>%{y:,} "
+
+
+@lru_cache
+def _bars(x: str, what: str, log_y: bool, *roles: str) -> Figure:
+    """One trace of bars for each role of a colour."""
+    traces = [go.Bar(hovertemplate=f"{_BIN}{what}<extra></extra>", meta=role) for role in roles]
+    return plain(go.Figure(traces), layout(x, what, log_y=log_y))
 
 
 def bars(edges: Sequence[float], counts: Sequence[int], *, x: str, what: str) -> Figure:
     """A histogram with bins `edges[i]..edges[i+1]`; counts on a log axis when they span decades."""
-    left, right = np.asarray(edges[:-1], float), np.asarray(edges[1:], float)
-    heights = np.asarray(counts, float)
-    spans_decades = heights.any() and heights.max() > 100 * np.median(heights[heights > 0])
-    trace = go.Bar(
-        x=((left + right) / 2).tolist(),
-        y=heights.tolist(),
-        width=((right - left) * 0.94).tolist(),
-        customdata=np.stack([left, right], 1).tolist(),
-        hovertemplate="%{customdata[0]:.3g} – %{customdata[1]:.3g}<br>%{y:,} " + what + "<extra></extra>",
-        meta="active",
-    )
-    return plain(go.Figure(trace), layout(x, what, log_y=bool(spans_decades)))
+    heights = np.asarray(counts)
+    spans_decades = bool(heights.any()) and float(heights.max()) > 100 * float(np.median(heights[heights > 0]))
+    return filled(_bars(x, what, spans_decades, "active"), _values(np.asarray(edges), heights))
 
 
 def signed_bars(edges: Sequence[float], counts: Sequence[int], *, x: str, what: str) -> Figure:
     """A histogram around zero: bins below in the negative role, bins above in the active one."""
-    left, right = np.asarray(edges[:-1], float), np.asarray(edges[1:], float)
-    heights = np.asarray(counts, float)
-    middle = (left + right) / 2
-    figure = go.Figure()
-    for role, chosen in (("negative", middle < 0), ("active", middle >= 0)):
-        figure.add_trace(
-            go.Bar(
-                x=middle[chosen].tolist(),
-                y=heights[chosen].tolist(),
-                width=((right - left)[chosen] * 0.94).tolist(),
-                customdata=np.stack([left[chosen], right[chosen]], 1).tolist(),
-                hovertemplate="%{customdata[0]:.3g} – %{customdata[1]:.3g}<br>%{y:,} " + what + "<extra></extra>",
-                meta=role,
-            )
-        )
-    return plain(figure, layout(x, what, log_y=True))
+    at, heights = np.asarray(edges), np.asarray(counts)
+    below = int(np.searchsorted(at[:-1] + at[1:], 0))
+    traces = _values(at[: below + 1], heights[:below]), _values(at[below:], heights[below:])
+    return filled(_bars(x, what, True, "negative", "active"), *traces)
+
+
+def _values(edges: np.ndarray, heights: np.ndarray) -> dict[str, Any]:
+    left, right = edges[:-1].astype(float), edges[1:].astype(float)
+    return {
+        "x": ((left + right) / 2).tolist(),
+        "y": heights.tolist(),
+        "width": ((right - left) * 0.94).tolist(),
+        "customdata": np.stack([left, right], 1).tolist(),
+    }
