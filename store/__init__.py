@@ -4,12 +4,13 @@ Knows numpy, pyarrow and duckdb; never torch. Reading: `FeatureStore`. Writing: 
 What people and explainers say of features: `Annotations`.
 """
 
-from store.annotations import Annotations, Explanation, Label, Note
+from store.annotations import Annotations, FeatureList, Label, Listed, Note
 from store.attribution import Unattributed
 from store.blocks import ContextBlock, DecoderTables
 from store.catalog import Catalog
 from store.compare import Comparison
 from store.errors import StoreError
+from store.explanation import Explanation
 from store.feature import (
     Attribution,
     Band,
@@ -44,6 +45,7 @@ __all__ = [
     "Example",
     "Explanation",
     "Feature",
+    "FeatureList",
     "FeatureStore",
     "Head",
     "Histogram",
@@ -51,6 +53,7 @@ __all__ = [
     "Index",
     "IndexWriter",
     "Label",
+    "Listed",
     "Logit",
     "Logits",
     "Negative",

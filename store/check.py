@@ -16,7 +16,7 @@ import duckdb
 
 from store.catalog import Catalog
 from store.errors import StoreError, explained, first_line
-from store.mirror import TABLES
+from store.mirror import OF_FEATURES
 from store.reading import attach, quoted
 from store.workspace import CATALOG, index_files, indexes_folder, split_index_id
 
@@ -241,7 +241,7 @@ def _files_without_rows(workspace: Path, catalog: Catalog) -> Iterator[str]:
 
 def _features_out_of_range(catalog: Catalog) -> Iterator[str]:
     sizes = {entry["id"]: entry["n_latents"] for entry in catalog.all("sae") if "n_latents" in entry}
-    tables = " UNION ALL ".join(f"SELECT '{name}' AS kind, sae, feature FROM {name}" for name in TABLES)
+    tables = " UNION ALL ".join(f"SELECT '{name}' AS kind, sae, feature FROM {name}" for name in OF_FEATURES)
     with catalog.open() as connection:
         rows = connection.execute(
             f"SELECT kind, sae, max(feature) FROM ({tables}) GROUP BY ALL ORDER BY ALL"
@@ -249,8 +249,8 @@ def _features_out_of_range(catalog: Catalog) -> Iterator[str]:
     for kind, sae, last in rows:
         if last is not None and last >= sizes.get(sae, last + 1):
             yield (
-                f"the catalogue has a {kind} of feature {last} of {sae}, which has 0 to {sizes[sae] - 1}: was another "
-                "SAE trained under that name? give one of them another with `saebench train --id`"
+                f"the catalogue's table `{kind}` has a feature {last} of {sae}, which has 0 to {sizes[sae] - 1}: was another SAE "
+                "trained under that name? give one of them another with `saebench train --id`"
             )
 
 

@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from store.annotations import Annotations, Explanation, Note
+from store.annotations import Annotations, Note
 from store.errors import StoreError
+from store.explanation import Explanation
 from store.halfs import to_float
 from store.html import attribution_html, example_html, feature_html
 from store.index import Context, Index
@@ -392,6 +393,10 @@ class Feature:
     def explanations(self) -> list[Explanation]:
         """What methods say it stands for, whichever corpus they looked at; best score first."""
         return self._annotations.explanations(self._sae, self.feature)
+
+    def lists(self) -> list[str]:
+        """The names of the lists it is on, sorted."""
+        return self._annotations.lists_of(self._sae, self.feature)
 
     @property
     def _sae(self) -> str:

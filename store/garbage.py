@@ -4,7 +4,7 @@ Decisions:
 - An index that a newer file has replaced is still whole; a reader that has it open keeps it until it closes.
 - An unfinished index is left alone while a process holds its lock. One whose process is gone could still be continued
   by running the same command again, so that removing it loses work: the list says so.
-- Labels, notes and explanations are people's work and are never garbage.
+- Labels, notes, explanations and lists are people's work and are never garbage.
 """
 
 import re

@@ -1,11 +1,11 @@
-"""Labels, notes and explanations beside a reader's indexes, in its own memory.
+"""Labels, notes, explanations and lists beside a reader's indexes, in its own memory.
 
 Decisions:
 - They are copied out of the catalogue, not attached: an attached catalogue would lock its writers out for as long as
   the store is open.
 - They are copied again when the catalogue has changed, which its file's header tells: DuckDB counts in it how often it
   was written. Looking costs some microseconds, so every reader sees what was written before it asked.
-- The copies are the tables `label`, `note` and `explanation` of the database `memory`, for queries to join.
+- The copies are the tables named in `TABLES`, in the database `memory`, for queries to join.
 """
 
 import threading
@@ -18,12 +18,13 @@ from store.errors import explained
 from store.migrations import migrations
 from store.workspace import CATALOG
 
-TABLES = ("label", "note", "explanation")
+OF_FEATURES = ("label", "note", "explanation", "listed")
+TABLES = (*OF_FEATURES, "feature_list")
 _HEADERS = 3 * 4096
 
 
 class Mirror:
-    """Keeps the tables `memory.main.label`, `.note` and `.explanation` of a connection as the catalogue has them."""
+    """Keeps `TABLES` in `memory.main` of a connection as the catalogue has them."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, workspace: Path) -> None:
         self._connection, self._workspace = connection, workspace

@@ -226,6 +226,23 @@ class FeatureStore:
         """
         return self._annotated("explanation", sae, "sae, feature, score DESC NULLS LAST, method, version")
 
+    def lists(self) -> Relation:
+        """Lists of features by name: list, description, author, made_at (UTC), n_features."""
+        self._mirror.refresh()
+        counts = "SELECT list, count(*) AS n_features FROM memory.main.listed GROUP BY list"
+        source = f"""SELECT feature_list.*, coalesce(n_features, 0) AS n_features
+                     FROM memory.main.feature_list LEFT JOIN ({counts}) USING (list)"""
+        return relation(self._cursor, source, "lists").order("list")
+
+    def listed(self, name: str | None = None) -> Relation:
+        """Features on a list, or on every list: list, sae, feature, author, made_at (UTC); in the order of adding."""
+        self._mirror.refresh()
+        where = "" if name is None else f" WHERE list = {literal(name)}"
+        source = f"SELECT *, row_number() OVER (ORDER BY list, made_at, rowid) AS place FROM memory.main.listed{where}"
+        title = "all lists" if name is None else f"list {name!r}"
+        ordered = relation(self._cursor, source, title).order("place")
+        return ordered.select("list", "sae", "feature", "author", "made_at")
+
     def label(self, sae: str | None, feature: int, text: str, author: str | None = None) -> None:
         """Name a feature, instead of the name it has. The author is you unless you say who.
 
@@ -242,12 +259,21 @@ class FeatureStore:
         """
         Annotations(self.workspace).add_note(self._sae_of(sae, feature), feature, text, author or getpass.getuser())
 
+    def add_to_list(self, name: str, sae: str | None, feature: int, author: str | None = None) -> None:
+        """Put a feature at the end of a list, unless it is on it; the list is made if there is none of that name. The
+        author is you unless you say who.
+
+        Raises:
+            StoreError: there is no such feature, or no list can have that name.
+        """
+        Annotations(self.workspace).add_to_list(name, self._sae_of(sae, feature), feature, author or getpass.getuser())
+
     def sql(self, query: str, sae: str | None = None, corpus: str | None = None) -> Relation:
         """Any query over the attached indexes, read-only.
 
         Tables of an index go by their bare names if it is the only one that fits `sae` and `corpus`; those of all
-        indexes by `<alias>.<table>` (aliases: see `indexes`). Labels, notes and explanations of the workspace are
-        `memory.label`, `memory.note` and `memory.explanation`, as they are when `sql` is called.
+        indexes by `<alias>.<table>` (aliases: see `indexes`). What people and explainers say is in `memory.label`,
+        `memory.note`, `memory.explanation`, `memory.feature_list` and `memory.listed`, as it is when `sql` is called.
 
         Raises:
             StoreError: the query is wrong.

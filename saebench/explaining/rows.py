@@ -18,7 +18,8 @@ import numpy as np
 from saebench.explaining import embedding, judging, n2g, words
 from saebench.explaining.patterns import describe, written
 from saebench.explaining.source import Examples, Source
-from store.annotations import Annotations, Explanation
+from store.annotations import Annotations
+from store.explanation import Explanation
 
 if TYPE_CHECKING:
     from saebench.explaining.chat import Chat

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from store import Annotations, Catalog, Explanation, FeatureStore, StoreError, indexes_folder
 from store import migrations as migrations_module
+from store.mirror import TABLES
 
 A, B = "demo.a", "demo.b"
 THEN = datetime(2024, 2, 29, 23, 59, 59, 123456, tzinfo=UTC)
@@ -224,14 +225,17 @@ def test_an_older_catalogue_is_brought_up_to_date(tmp_path: Path, monkeypatch: p
     path = older(tmp_path, monkeypatch)
     assert versions(path) == ([1], {"entry", "schema_version"})
     Annotations(tmp_path).set_label(A, 1, "works", "x")
-    assert versions(path) == ([1, 2], {"entry", "schema_version", "label", "note", "explanation"})
+    assert versions(path) == ([1, 2, 3], {"entry", "schema_version", *TABLES})
     assert Catalog(tmp_path).get("sae", A) == {"id": A, "n": 1}
 
 
 def test_an_upgrade_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = older(tmp_path, monkeypatch)
     with monkeypatch.context() as patch:
-        broken = {**migrations_module.migrations("catalog"), 3: "CREATE TABLE third (i INTEGER); SELECT no_such_thing;"}
+        broken = {
+            **migrations_module.migrations("catalog"),
+            4: "CREATE TABLE fourth (i INTEGER); SELECT no_such_thing;",
+        }
         patch.setattr(migrations_module, "migrations", lambda kind: broken)
         with pytest.raises(StoreError, match="no_such_thing"):
             Annotations(tmp_path)
@@ -242,9 +246,9 @@ def test_an_upgrade_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pyte
 def test_a_newer_catalogue_is_refused(tmp_path: Path):
     path = Catalog(tmp_path).path
     with duckdb.connect(str(path)) as connection:
-        connection.execute("INSERT INTO schema_version VALUES (3)")
+        connection.execute("INSERT INTO schema_version VALUES (4)")
     before = path.read_bytes()
-    with pytest.raises(StoreError, match=r"newer version \(schema 3, this one reads up to 2\); update saebench"):
+    with pytest.raises(StoreError, match=r"newer version \(schema 4, this one reads up to 3\); update saebench"):
         Annotations(tmp_path)
     assert path.read_bytes() == before
 

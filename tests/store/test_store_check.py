@@ -133,7 +133,7 @@ def test_catalogue_and_files_are_compared(copied: Path):
         "has harvest gone.harvest",
         "has index gone.sae.corpus",
         f"does not know {index_file(copied).name}; run `saebench index --sae {SAE}`",
-        f"a label of feature 300 of {SAE}, which has 0 to 299",
+        f"table `label` has a feature 300 of {SAE}, which has 0 to 299",
     ):
         assert any(says in line for line in found), says
     assert len(found) == 5

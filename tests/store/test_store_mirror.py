@@ -64,6 +64,23 @@ def test_notes_and_explanations_are_relations(copied: Path):
         assert row["n_active"] == store.feature(SAE, 4).stats.n_active
 
 
+def test_lists_are_relations(copied: Path):
+    with FeatureStore.open(copied) as store:
+        assert store.lists().count() == store.listed().count() == 0
+        for name, feature in [("b", 9), ("a", 3), ("b", 2), ("b", 9)]:
+            store.add_to_list(name, SAE, feature, "x")
+        Annotations(copied).describe_list("c", "none yet", "x")
+        assert [(row["list"], row["n_features"]) for row in store.lists().rows()] == [("a", 1), ("b", 2), ("c", 0)]
+        assert store.listed("b").select("feature").rows() == [{"feature": 9}, {"feature": 2}]
+        assert [row["list"] for row in store.listed().rows()] == ["a", "b", "b"]
+        assert store.listed("b").columns == store.listed().columns
+        assert store.feature(SAE, 9).lists() == ["b"]
+        query = "SELECT feature, n_active FROM memory.listed JOIN feature USING (feature) WHERE list = 'a'"
+        assert store.sql(query).rows() == [{"feature": 3, "n_active": store.feature(SAE, 3).stats.n_active}]
+        with pytest.raises(StoreError, match="has no feature 300"):
+            store.add_to_list("a", SAE, 300)
+
+
 def test_an_sae_on_two_corpora_has_one_set_of_labels(copied: Path):
     (file,) = indexes_folder(copied).glob("*.duckdb")
     shutil.copy(file, file.with_name(file.name.replace(CORPUS, "other-corpus")))
