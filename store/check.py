@@ -249,8 +249,8 @@ def _features_out_of_range(catalog: Catalog) -> Iterator[str]:
     for kind, sae, last in rows:
         if last is not None and last >= sizes.get(sae, last + 1):
             yield (
-                f"the catalogue's table `{kind}` has a feature {last} of {sae}, which has 0 to {sizes[sae] - 1}: was another SAE "
-                "trained under that name? give one of them another with `saebench train --id`"
+                f"the catalogue's table `{kind}` has a feature {last} of {sae}, which has 0 to {sizes[sae] - 1}: was "
+                "another SAE trained under that name? give one of them another with `saebench train --id`"
             )
 
 
