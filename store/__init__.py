@@ -30,6 +30,8 @@ from store.feature import (
 from store.index import Context, Index
 from store.reader import FeatureStore
 from store.relation import Relation
+from store.remarks import Remarks, Said
+from store.revision import revision
 from store.workspace import index_id, indexes_folder, staging_folder
 from store.writer import IndexWriter, find_index, stage_block
 
@@ -61,6 +63,8 @@ __all__ = [
     "Note",
     "Partner",
     "Relation",
+    "Remarks",
+    "Said",
     "Source",
     "Stats",
     "StoreError",
@@ -68,6 +72,7 @@ __all__ = [
     "find_index",
     "index_id",
     "indexes_folder",
+    "revision",
     "stage_block",
     "staging_folder",
 ]

@@ -349,8 +349,8 @@ class Feature:
         Raises:
             StoreError: there is no such SAE, its decoder rows are of another width, or weights are missing.
         """
-        if sae not in (None, self._sae):
-            row = decoder_row(self._workspace, self._sae, self.feature)
+        if sae not in (None, self.sae):
+            row = decoder_row(self._workspace, self.sae, self.feature)
             return [Neighbour(*found) for found in nearest_rows(self._workspace, str(sae), row, n)]
         rows = self.index.kept.rows("neighbour", self.feature).slice(0, max(int(n), 0))
         return [Neighbour(*row) for row in _tuples(rows, "neighbour", "cosine")]
@@ -383,23 +383,24 @@ class Feature:
 
     def label(self) -> str | None:
         """People's own name for it, if somebody gave it one."""
-        found = self._annotations.labels(self._sae).get(self.feature)
+        found = self._annotations.labels(self.sae).get(self.feature)
         return None if found is None else found.text
 
     def notes(self) -> list[Note]:
         """People's notes on it, oldest first."""
-        return self._annotations.notes(self._sae, self.feature)
+        return self._annotations.notes(self.sae, self.feature)
 
     def explanations(self) -> list[Explanation]:
         """What methods say it stands for, whichever corpus they looked at; best score first."""
-        return self._annotations.explanations(self._sae, self.feature)
+        return self._annotations.explanations(self.sae, self.feature)
 
     def lists(self) -> list[str]:
         """The names of the lists it is on, sorted."""
-        return self._annotations.lists_of(self._sae, self.feature)
+        return self._annotations.lists_of(self.sae, self.feature)
 
     @property
-    def _sae(self) -> str:
+    def sae(self) -> str:
+        """Id of its SAE."""
         return split_index_id(self.index.id)[0]
 
     @property

@@ -103,6 +103,10 @@ class Index:
         """Its small tables, in memory as far as they are asked for."""
         return KeptTables(lambda sql: self.cursor().sql(sql).to_arrow_table(), self.table)
 
+    def promoted(self, feature: int) -> list[str]:
+        """Texts of the tokens whose logits a feature raises most, strongest first."""
+        return self.kept.rows("feature", feature)["promoted"][0].as_py()
+
     @cached_property
     def vocabulary(self) -> list[bytes]:
         """Bytes of each token id; of special tokens their name."""

@@ -14,13 +14,11 @@ from pathlib import Path
 import duckdb
 
 from store.catalog import Catalog
-from store.errors import explained
 from store.migrations import migrations
-from store.workspace import CATALOG
+from store.revision import catalog_revision
 
 OF_FEATURES = ("label", "note", "explanation", "listed")
 TABLES = (*OF_FEATURES, "feature_list")
-_HEADERS = 3 * 4096
 
 
 class Mirror:
@@ -30,6 +28,8 @@ class Mirror:
         self._connection, self._workspace = connection, workspace
         self._lock = threading.Lock()
         self._seen: object = None
+        self.annotated: frozenset[str] = frozenset()
+        """SAEs of which anything is said."""
         for sql in migrations("catalog").values():
             connection.execute(sql)
 
@@ -40,7 +40,7 @@ class Mirror:
             StoreError: the catalogue is damaged, newer than this code, or in use for longer than can be waited for.
         """
         with self._lock:
-            now = self._stamp()
+            now = catalog_revision(self._workspace)
             if now == self._seen:
                 return
             if now is not None:
@@ -57,13 +57,5 @@ class Mirror:
             cursor.execute(f"DELETE FROM memory.main.{name}")
             cursor.execute(f"INSERT INTO memory.main.{name} SELECT * FROM incoming")
         cursor.execute("COMMIT")
-
-    def _stamp(self) -> object:
-        """What changes whenever the catalogue does; None if there is none."""
-        path = self._workspace / CATALOG
-        if not path.exists():
-            return None
-        with explained("cannot read", path), path.open("rb") as file:
-            header = file.read(_HEADERS)
-        log = path.with_name(CATALOG + ".wal")
-        return header, log.stat().st_size if log.exists() else 0
+        anything = " UNION ".join(f"SELECT sae FROM memory.main.{name}" for name in OF_FEATURES)
+        self.annotated = frozenset(sae for (sae,) in cursor.execute(anything).fetchall())

@@ -6,7 +6,7 @@ import getpass
 import hashlib
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +25,7 @@ from store.index import Context, Index
 from store.mirror import TABLES, Mirror
 from store.reading import attach, literal, quoted
 from store.relation import Cursor, Relation, relation
+from store.remarks import Remarks, Said, remarks_on, said_of
 from store.search import activity, by_logit, by_text, by_token, joined
 from store.workspace import CATALOG, index_files, indexes_folder, split_index_id
 
@@ -211,6 +212,16 @@ class FeatureStore:
     def context(self, context: int, sae: str | None = None, corpus: str | None = None) -> Context:
         """The tokens and the text of a context."""
         return self.index(sae, corpus).context(context)
+
+    def remarks(self, sae: str, feature: int) -> Remarks:
+        """Everything said of a feature: its label, notes, explanations, and the lists it is on."""
+        self._mirror.refresh()
+        return remarks_on(self._cursor(), sae, feature) if sae in self._mirror.annotated else Remarks()
+
+    def said(self, sae: str, features: Collection[int]) -> dict[int, Said]:
+        """What features are called, those that have a label or an explanation: the label or else the best of these."""
+        self._mirror.refresh()
+        return said_of(self._cursor(), sae, features) if sae in self._mirror.annotated else {}
 
     def labels(self, sae: str | None = None) -> Relation:
         """People's names of features: sae, feature, label, author, made_at (UTC); of one SAE or of all."""

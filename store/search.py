@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from store.errors import StoreError
 from store.index import Index
 from store.reading import literal, quoted
+from store.remarks import everything_said
 from store.text import readable
 
 _MOST_HINTS = 5
@@ -43,10 +44,7 @@ def by_text(sae: str, text: str) -> Criterion:
     said = " AND ".join(f"contains(lower(said), {literal(word)})" for word in words)
     sql = f"""SELECT feature, first(said ORDER BY own DESC, score DESC NULLS LAST, said) AS said,
                      first(score ORDER BY own DESC, score DESC NULLS LAST, said) AS score, bool_or(own) AS labelled
-              FROM (SELECT feature, label AS said, NULL::DOUBLE AS score, true AS own FROM memory.main.label
-                    WHERE sae = {literal(sae)}
-                    UNION ALL
-                    SELECT feature, text, score, false FROM memory.main.explanation WHERE sae = {literal(sae)})
+              FROM ({everything_said(sae)})
               WHERE {said} GROUP BY feature"""
     return Criterion(sql, ("said", "score", "labelled"), "labelled DESC, score DESC NULLS LAST")
 

@@ -1,47 +1,33 @@
-"""The app factory: routes by resource, security headers, assets."""
+"""The app factory: routes by resource, what stands before them, assets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import plotly
 from fastapi import FastAPI
-from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from web import errors
 from web.live import Live, LiveEncoder
-from web.routes import features, home, live, saes
+from web.middleware.accept import AcceptJson
+from web.middleware.headers import SecurityHeaders
+from web.middleware.kept import Kept
+from web.middleware.limits import BodyLimit
+from web.middleware.origin import LOOPBACK, SameOrigin
+from web.middleware.token import TokenGate
+from web.routes import annotations, features, home, live, saes
 from web.urls import STATIC, urls
 from web.workspace import Workspace
 
 if TYPE_CHECKING:
     from saebench.lm import LanguageModel
 
-ROUTERS = [resource.router for resource in (home, saes, features, live)]
+ROUTERS = [resource.router for resource in (home, saes, features, live, annotations)]
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 
-# plotly.js makes two style elements: an empty one that it fills through the CSSOM, and maplibre's sheet. Their hashes
-# let both in; nothing else inline is allowed.
-CONTENT_SECURITY_POLICY = "; ".join(
-    [
-        "default-src 'self'",
-        "style-src 'self' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
-        " 'sha256-ji27qzEtxXZW+7dun6UwjHXJ18e6WAin1VvNtkzIE/o='",
-        "img-src 'self' data:",
-        "object-src 'none'",
-        "base-uri 'none'",
-        "form-action 'self'",
-        "frame-ancestors 'none'",
-    ]
-)
-SECURITY = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
 FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
@@ -55,27 +41,12 @@ class Assets(StaticFiles):
         return response
 
 
-class SecurityHeaders:
-    """Puts the security headers on every response."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(SECURITY)
-            await send(message)
-
-        await self.app(scope, receive, send_with_headers if scope["type"] == "http" else send)
-
-
 def create_app(
     workspace: Path,
     lm_loader: "Callable[..., LanguageModel] | None" = None,
     live: Live | None = None,
+    token: str | None = None,
+    hosts: Collection[str] | None = LOOPBACK,
 ) -> FastAPI:
     """The dashboard over a workspace.
 
@@ -83,6 +54,8 @@ def create_app(
         workspace: the directory that holds `catalog.duckdb`, `saes/` and `indexes/`.
         lm_loader: opens a language model (`saebench.lm.load_lm`), for the test box; None turns the box off.
         live: encodes text with an SAE, in place of the encoder made from `lm_loader`.
+        token: what everybody who asks must bring; None asks for none.
+        hosts: the names that the dashboard goes by; None lets any pass.
     """
     app = FastAPI(
         title="saebench",
@@ -90,8 +63,15 @@ def create_app(
         version=urls.fingerprint,
         docs_url=None,
         redoc_url=None,
+        middleware=[
+            Middleware(SecurityHeaders),
+            Middleware(SameOrigin, hosts=hosts),
+            *([Middleware(TokenGate, token=token)] if token else []),
+            Middleware(BodyLimit),
+            Middleware(AcceptJson),
+            Middleware(Kept, workspace=workspace),
+        ],
     )
-    app.add_middleware(SecurityHeaders)
     app.state.workspace = Workspace(workspace)
     app.state.live = live or (LiveEncoder(workspace, lm_loader) if lm_loader else None)
 

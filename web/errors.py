@@ -1,6 +1,8 @@
 """Errors as pages (or JSON, where JSON was asked for): what went wrong, and what to do about it."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
@@ -11,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from saebench.errors import UserError
 from store import StoreError
+from web.middleware.headers import POLICY
 from web.rendering import page
 
 log = logging.getLogger(__name__)
@@ -33,6 +36,15 @@ class ProblemError(Exception):
         self.problem = Problem(status=status, title=title, cause=cause, remedy=remedy)
 
 
+@contextmanager
+def refusals(title: str) -> Iterator[None]:
+    """What the store does not accept becomes a problem of the request (422)."""
+    try:
+        yield
+    except StoreError as error:
+        raise ProblemError(422, title, f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
+
+
 RESPONSES: dict[int | str, dict] = {
     404: {"model": Problem, "description": "No such SAE, feature or index"},
     422: {"model": Problem, "description": "A parameter cannot be read"},
@@ -45,7 +57,7 @@ def answer(request: Request, problem: Problem) -> Response:
     wants_json = request.url.path.endswith(".json") or request.method not in {"GET", "HEAD"}
     if wants_json or "text/html" not in request.headers.get("accept", "text/html,*/*").replace("*/*", "text/html"):
         return JSONResponse(problem.model_dump(), problem.status)
-    return page("error.html", problem.status, error=problem)
+    return page("token.html" if problem.status == 401 else "error.html", problem.status, error=problem)
 
 
 def install(app: FastAPI) -> None:
@@ -80,4 +92,8 @@ def install(app: FastAPI) -> None:
     def on_surprise(request: Request, error: Exception) -> Response:
         log.exception("unexpected error at %s", request.url.path, exc_info=error)
         remedy = "The traceback is in the terminal that runs saebench serve; please report it."
-        return answer(request, Problem(status=500, title="Something broke", cause=type(error).__name__, remedy=remedy))
+        response = answer(
+            request, Problem(status=500, title="Something broke", cause=type(error).__name__, remedy=remedy)
+        )
+        response.headers.update(POLICY)  # made outside of all middleware
+        return response

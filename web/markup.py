@@ -4,12 +4,16 @@ Silent tokens become plain text, so that a context of 256 tokens costs a few spa
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
 from web.formats import number, signed
 from web.tokens import OPACITY_LEVELS, Piece, Unit, level, readable
+
+if TYPE_CHECKING:
+    from web.views.examples import Shown
 
 
 def piece_html(piece: Piece) -> str:
@@ -30,44 +34,60 @@ def units_html(units: Iterable[Unit], maximum: float, peak: int | None = None) -
     for unit in units:
         text = "".join(map(piece_html, unit.pieces))
         shade = level(unit.activation, maximum)
-        if shade is None:
-            out.append(text)
-            continue
         outlined = " peak" if peak is not None and unit.start <= peak < unit.stop else ""
+        if shade is None:
+            out.append(f'<span class="silent peak">{text}</span>' if outlined else text)
+            continue
         out.append(f'<span class="t a{shade}{outlined}" data-v="{number(unit.activation)}">{text}</span>')
     return Markup("".join(out))
 
 
+NEAR = 5
+"""Tokens on either side of the peak that stay when only the nearest are shown."""
+
+
 def context_html(units: Sequence[Unit], maximum: float, peak: int) -> Markup:
     """A keyword-in-context line: before, peak and after, which the stylesheet centres or lets flow."""
-    at = next((i for i, unit in enumerate(units) if unit.start <= peak < unit.stop), 0)
-    before = units_html(units[:at], maximum)
-    middle = units_html(units[at : at + 1], maximum, peak)
-    after = units_html(units[at + 1 :], maximum)
-    return Markup(
-        f'<span class="before"><span>{before}</span></span><span class="middle">{middle}</span>'
-        f'<span class="after">{after}</span>'
-    )
+    return _line(units, lambda shown, peak: units_html(shown, maximum, peak), peak)
 
 
 def sources_html(units: Sequence[Unit], values: Sequence[float], peak: int) -> Markup:
     """The same line as `context_html`, coloured by what each unit adds or takes away, in shares of the largest."""
-    at = next((i for i, unit in enumerate(units) if unit.start <= peak < unit.stop), 0)
     largest = max(map(abs, values), default=0.0)
+    adds = {unit.start: value for unit, value in zip(units, values, strict=True)}
 
-    def line(shown: range) -> Markup:
+    def part(shown: Sequence[Unit], _peak: int | None) -> Markup:
         out: list[str] = []
-        for i in shown:
-            text = "".join(map(piece_html, units[i].pieces))
-            shade = round(abs(values[i]) / largest * (OPACITY_LEVELS - 1)) if largest > 0 else 0
-            sign = " negative" if values[i] < 0 else ""
-            out.append(f'<span class="t a{shade}{sign}" data-v="{signed(values[i])}">{text}</span>' if shade else text)
+        for unit in shown:
+            value, text = adds[unit.start], "".join(map(piece_html, unit.pieces))
+            shade = round(abs(value) / largest * (OPACITY_LEVELS - 1)) if largest > 0 else 0
+            sign = " negative" if value < 0 else ""
+            out.append(f'<span class="t a{shade}{sign}" data-v="{signed(value)}">{text}</span>' if shade else text)
         return Markup("".join(out))
 
+    return _line(units, part, peak)
+
+
+def example_html(shown: "Shown", maximum: float) -> Markup:
+    """An example as a line."""
+    return context_html(shown.units, maximum, shown.example.peak)
+
+
+def example_sources_html(shown: "Shown") -> Markup:
+    """Where an example's activation comes from, as a line."""
+    return sources_html(shown.units, shown.sources, shown.example.peak)
+
+
+def _line(units: Sequence[Unit], part: Callable[[Sequence[Unit], int | None], Markup], peak: int) -> Markup:
+    """Units in the five pieces that the stylesheet arranges: far before, near before, the peak, near after, far."""
+    at = next((i for i, unit in enumerate(units) if unit.start <= peak < unit.stop), 0)
+    low, high = max(at - NEAR, 0), at + 1 + NEAR
+    far_before, near_before = part(units[:low], None), part(units[low:at], None)
+    near_after, far_after = part(units[at + 1 : high], None), part(units[high:], None)
     return Markup(
-        f'<span class="before"><span>{line(range(at))}</span></span>'
-        f'<span class="middle">{line(range(at, min(at + 1, len(units))))}</span>'
-        f'<span class="after">{line(range(at + 1, len(units)))}</span>'
+        f'<span class="before"><span><span class="far">{far_before}</span>{near_before}</span></span>'
+        f'<span class="middle">{part(units[at : at + 1], peak)}</span>'
+        f'<span class="after">{near_after}<span class="far">{far_after}</span></span>'
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 
 from web import formats, markup
 from web.navigation import NAVIGATION
@@ -36,7 +36,15 @@ environment.filters.update(
     fixed=formats.fixed,
     token=markup.token_html,
     breakable=markup.breakable,
+    context=markup.example_html,
+    sources=markup.example_sources_html,
 )
+
+
+def json_answer(data: Any, headers: dict[str, str] | None = None) -> Response:
+    """Plain data, dataclasses and NumPy arrays as a JSON response."""
+    option = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z
+    return Response(orjson.dumps(data, option=option), 200, headers, "application/json")
 
 
 def page(template: str, status: int = 200, headers: dict[str, str] | None = None, **context: Any) -> HTMLResponse:

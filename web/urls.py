@@ -50,6 +50,35 @@ class Urls:
         """A whole context; `query`: the peak to outline, the corpus."""
         return f"/saes/{quote(sae_id, safe='')}/features/{feature}/contexts/{context}" + _query(query)
 
+    def examples(self, sae_id: str, feature: int, kind: str, **query: str | int | None) -> str:
+        """A feature's examples of one kind."""
+        return f"/saes/{quote(sae_id, safe='')}/features/{feature}/examples/{kind}" + _query(query)
+
+    def coactive(self, sae_id: str, feature: int, measure: str, **query: str | int | None) -> str:
+        """The features that fire on the same tokens."""
+        return f"/saes/{quote(sae_id, safe='')}/features/{feature}/coactive/{measure}" + _query(query)
+
+    def label(self, sae_id: str, feature: int) -> str:
+        """A feature's label: PUT sets it, DELETE takes it away."""
+        return f"/saes/{quote(sae_id, safe='')}/features/{feature}/label"
+
+    def notes(self, sae_id: str, feature: int, number: int | None = None, **query: str | None) -> str:
+        """A feature's notes: POST adds one; DELETE takes the one of that number away."""
+        base = f"/saes/{quote(sae_id, safe='')}/features/{feature}/notes"
+        return base if number is None else f"{base}/{number}" + _query({**query})
+
+    def lists_of(self, sae_id: str, feature: int) -> str:
+        """A feature's lists: POST puts it on one."""
+        return f"/saes/{quote(sae_id, safe='')}/features/{feature}/lists"
+
+    def feature_list(self, name: str) -> str:
+        """One list."""
+        return f"/lists/{quote(name, safe='')}"
+
+    def list_feature(self, name: str, sae_id: str, feature: int) -> str:
+        """A feature's place on a list: PUT adds it, DELETE takes it off."""
+        return f"/lists/{quote(name, safe='')}/features/{quote(sae_id, safe='')}/{feature}"
+
     def live(self, sae_id: str, feature: int, **query: str | int | None) -> str:
         """Where the test box sends its text."""
         return f"/saes/{quote(sae_id, safe='')}/features/{feature}/live" + _query(query)

@@ -57,7 +57,7 @@ def store(workspace: Path) -> Iterator[FeatureStore]:
 
 @pytest.fixture(scope="session")
 def client(workspace: Path) -> Iterator[TestClient]:
-    with TestClient(web.create_app(workspace, load_lm), raise_server_exceptions=False) as opened:
+    with TestClient(web.create_app(workspace, load_lm), "http://127.0.0.1", raise_server_exceptions=False) as opened:
         yield opened
 
 

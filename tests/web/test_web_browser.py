@@ -133,16 +133,98 @@ def test_examples_open_mark_the_histogram_and_go_to_the_box(opened, address: str
     whole = store.feature(synthetic.SAE, synthetic.WHITESPACE).top(1)[0].whole()
     text = b"".join(p for p, s in zip(whole.pieces, whole.special, strict=True) if not s).decode()
     example.locator(".value").click()
-    expect(example.locator(".context")).to_have_attribute("aria-expanded", "true")
+    expect(example.locator(".value")).to_have_attribute("aria-expanded", "true")
     page.wait_for_function("n => document.querySelector('.examples .context').textContent.length === n", arg=len(text))
     assert example.locator(".context").evaluate("e => e.textContent") == text
     example.locator(".t.peak").hover()
     value = example.locator(".t.peak").get_attribute("data-v")
     expect(page.locator(".tip")).to_have_text(value)
     expect(page.locator("#activations .pin")).to_be_visible()
-    example.get_by_text("Copy into the test box").click()
+    example.get_by_text("try this text").click()
     assert page.locator("#live-text").input_value() == text
     expect(page.locator("#live-output .context")).to_be_visible(timeout=60_000)
+    second = page.locator(".examples > li").nth(1)
+    second.locator(".before").click()
+    assert page.locator("#live-text").input_value() == second.locator(".context").evaluate("e => e.textContent")
+
+
+def test_examples_stream_in_and_show_as_much_as_wanted(opened, address: str, sae: str, store: FeatureStore):
+    page = opened(f"{address}{sae}/features/5")
+    truth = store.feature(synthetic.SAE, 5)
+    expect(page.locator("#random .examples > li").first).to_be_visible()
+    expect(page.locator("#quantiles .band")).to_have_count(5)
+    expect(page.locator("#coactive li")).to_have_count(len(truth.coactive("jaccard", 12)))
+    page.get_by_role("button", name="pmi").click()
+    expect(page.locator("#coactive li a").first).to_have_text(str(truth.coactive("pmi")[0].feature))
+    first = page.locator("#examples .examples > li").first
+    height = first.bounding_box()["height"]
+    page.get_by_role("button", name="snippet").click()
+    assert "context=snippet" in page.url
+    assert first.bounding_box()["height"] > height
+    page.get_by_role("button", name="±5").click()
+    expect(first.locator(".far").first).to_be_hidden()
+    page.get_by_role("button", name="full").click()
+    whole = truth.top(1)[0].whole()
+    length = len(b"".join(p for p, s in zip(whole.pieces, whole.special, strict=True) if not s).decode())
+    page.wait_for_function("n => document.querySelector('.examples .context').textContent.length === n", arg=length)
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("h1")).to_have_text("Feature 6")
+    assert "context=full" in page.url
+    expect(page.locator(".examples > li.open").first).to_be_visible()
+
+
+def test_naming_listing_and_noting(opened, address: str, sae: str, workspace: Path, store: FeatureStore):
+    page = opened(f"{address}{sae}/features/8")
+    page.get_by_text("Name it").click()
+    page.get_by_label("Label", exact=True).fill("<b>loops</b>")
+    page.keyboard.press("Enter")
+    expect(page.locator(".called")).to_have_text("<b>loops</b>")
+    page.get_by_text("Write a note").click()
+    page.get_by_label("Note").fill("first line\nsecond")
+    page.get_by_role("button", name="Save").last.click()
+    expect(page.locator(".notes p").first).to_have_text("first line second")
+    page.get_by_text("Add to a list").click()
+    page.get_by_label("Name of the list").fill("keepers")
+    page.get_by_role("button", name="Add").click()
+    expect(page.locator(".on-lists a")).to_have_text("keepers")
+    said = store.remarks(synthetic.SAE, 8)
+    assert (said.label.text, [note.text for note in said.notes], said.lists) == (
+        "<b>loops</b>",
+        ["first line\nsecond"],
+        ["keepers"],
+    )
+    page.goto(f"{address}{sae}/features/{truth_neighbour(store)}")
+    expect(page.locator(".neighbours .said-of").first).to_have_text("<b>loops</b>")
+    page.goto(f"{address}{sae}/features/8")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Remove").first.click()
+    expect(page.locator(".notes")).to_have_count(0)
+    page.get_by_role("button", name="Take off the list").click()
+    expect(page.locator(".on-lists")).to_have_count(0)
+    page.get_by_text("Rename").click()
+    page.get_by_role("button", name="Remove").click()
+    expect(page.locator(".called")).to_have_count(0)
+    said = store.remarks(synthetic.SAE, 8)
+    assert (said.label, said.notes, said.lists) == (None, [], [])
+
+
+def truth_neighbour(store: FeatureStore) -> int:
+    """A feature of whose nearest ones feature 8 is the first."""
+    return next(
+        f
+        for f in range(synthetic.N_FEATURES)
+        if f != 8 and store.feature(synthetic.SAE, f).neighbours()[0].feature == 8
+    )
+
+
+def test_a_card_stands_in_the_frame_of_another_page(opened, address: str, sae: str, store: FeatureStore):
+    page = opened(f"{address}{sae}/features/5?embed=1")
+    drawn(page, "activations")
+    expect(page.locator(".examples > li")).to_have_count(5)
+    expect(page.get_by_role("link", name="Feature 5")).to_have_attribute("href", f"{address}{sae}/features/5")
+    assert page.request.get(f"{address}{sae}/features/5").headers["content-security-policy"].endswith("'none'")
+    page.set_content(f'<iframe src="{address}{sae}/features/5?embed=1"></iframe>')
+    expect(page.frame_locator("iframe").locator("h1")).to_have_text("Feature 5")
 
 
 def test_dialogs_open_by_key(opened, address: str, sae: str):

@@ -22,7 +22,7 @@ def imported(store: FeatureStore, tmp_path_factory: pytest.TempPathFactory) -> T
     export_sae_dashboard(store, folder / "sd", [0, 7, 11, 13, 40], sae=synthetic.SAE)
     import_sae_dashboard(folder / "w", folder / "sd", "examples")
     import_delphi(folder / "w", save_splits(folder / "hook", data, 1, np.uint32), data.vocabulary, [256], "codes")
-    return TestClient(web.create_app(Path(folder / "w")), raise_server_exceptions=False)
+    return TestClient(web.create_app(Path(folder / "w")), "http://127.0.0.1", raise_server_exceptions=False)
 
 
 @pytest.mark.parametrize("sae", ["examples", "codes"])

@@ -79,7 +79,7 @@ def test_a_model_that_cannot_be_opened_is_said_in_the_box(workspace: Path, sae: 
     def gone(name: str, **how: str) -> None:
         raise UserError(f"model folder {name!r} does not exist")
 
-    client = TestClient(web.create_app(workspace, gone))
+    client = TestClient(web.create_app(workspace, gone), "http://127.0.0.1")
     answer = client.post(f"{sae}/features/1/live", json={"text": "x"})
     assert answer.status_code == 503
     assert "does not exist" in answer.json()["cause"]
@@ -95,6 +95,6 @@ def test_another_model_under_the_same_name_is_refused(workspace: Path, tmp_path:
 
 
 def test_without_a_model_the_box_is_off(workspace: Path, sae: str):
-    client = TestClient(web.create_app(workspace))
+    client = TestClient(web.create_app(workspace), "http://127.0.0.1")
     assert "runs without a language model" in client.get(f"{sae}/features/1").text
     assert client.post(f"{sae}/features/1/live", json={"text": "x"}).status_code == 503

@@ -1,9 +1,11 @@
 import html
 import re
 import shutil
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import synthetic
 from conftest import TRAINING
@@ -13,6 +15,9 @@ from hostile import SCRIPT
 
 import web
 from store import FeatureStore
+from web.models.examples import ExampleLists
+from web.models.features import FeaturePage
+from web.views.examples import Shown, collapsed
 
 
 def test_home_lists_what_the_workspace_holds(client: TestClient):
@@ -26,7 +31,7 @@ def test_home_lists_what_the_workspace_holds(client: TestClient):
 
 
 def test_empty_workspace_says_what_to_run(tmp_path):
-    client = TestClient(web.create_app(tmp_path))
+    client = TestClient(web.create_app(tmp_path), "http://127.0.0.1")
     assert f"saebench demo --workspace {tmp_path}" in client.get("/").text
     assert client.get("/home.json").json()["saes"] == []
     assert list(tmp_path.iterdir()) == []
@@ -109,9 +114,58 @@ def test_feature_page_agrees_with_the_store(client: TestClient, sae: str, store:
     top = truth.top(20)
     assert [e["value"] for e in data["top"]] == [e.value for e in top]
     assert ["".join(e["tokens"]) for e in data["top"]] == ["".join(e.text) for e in top]
+    assert all(
+        np.array_equal(np.float32(e["activations"]), t.activations) for e, t in zip(data["top"], top, strict=True)
+    )
+    FeaturePage.model_validate(data)
     page = client.get(f"{sae}/features/5").text
-    assert page.count('class="context"') == len(top) + sum(len(b["examples"]) for b in data["bands"])
+    assert page.count('class="context"') == len(top)
     assert html.escape(data["promoted"][0]["token"].strip()) in page
+
+
+def text_of(example: dict) -> str:
+    return "".join(example["tokens"])
+
+
+def test_examples_of_every_kind_agree_with_the_store(client: TestClient, sae: str, store: FeatureStore):
+    truth = store.feature(synthetic.SAE, 5)
+
+    def listed(kind: str) -> list[list[dict]]:
+        data = client.get(f"{sae}/features/5/examples/{kind}.json").json()
+        ExampleLists.model_validate(data)
+        fragment = client.get(f"{sae}/features/5/examples/{kind}").text
+        assert fragment.count('class="context"') == sum(len(one["examples"]) for one in data["lists"])
+        return [one["examples"] for one in data["lists"]]
+
+    bands = truth.quantile_examples(5)
+    assert [{text_of(e) for e in shown} for shown in listed("quantiles")] == [
+        {"".join(e.text) for e in band.examples} for band in bands
+    ]
+    (random,) = listed("random")
+    assert sum(e["alike"] for e in random) == len(truth.random())
+    assert {text_of(e) for e in random} <= {"".join(e.text) for e in truth.random()}
+    (negatives,) = listed("negatives")
+    assert sum(e["alike"] for e in negatives) == len(truth.negatives())
+    assert {e["neighbour"] for e in negatives} <= {n.neighbour for n in truth.negatives()}
+    assert all(not any(e["activations"]) for e in negatives)
+
+
+def test_alike_examples_are_shown_once(store: FeatureStore):
+    example = store.feature(synthetic.SAE, 5).top(1)[0]
+    other = store.feature(synthetic.SAE, 5).top(2)[1]
+    far = replace(example, tokens=[example.tokens[0] + 1, *example.tokens[1:]])  # differs far from the peak
+    assert example.peak > 8
+    shown = collapsed([Shown(example), Shown(other), Shown(far), Shown(example)])
+    assert [(one.example, one.alike) for one in shown] == [(example, 3), (other, 1)]
+
+
+@pytest.mark.parametrize("measure", ["jaccard", "pmi", "pearson"])
+def test_partners_agree_with_the_store(client: TestClient, sae: str, store: FeatureStore, measure: str):
+    data = client.get(f"{sae}/features/5/coactive/{measure}.json").json()
+    truth = store.feature(synthetic.SAE, 5).coactive(measure, 12)
+    assert [(f["feature"], f["value"], f["together"]) for f in data["features"]] == truth
+    page = client.get(f"{sae}/features/5/coactive/{measure}").text
+    assert re.findall(r">(\d+)</a>", page) == [str(partner.feature) for partner in truth]
 
 
 def test_whole_contexts_agree_with_the_codes(client: TestClient, sae: str, store: FeatureStore):
@@ -189,7 +243,7 @@ def test_errors_are_pages_and_data(client: TestClient, path: str, status: int):
 def test_a_damaged_index_is_a_clear_page(tmp_path):
     (tmp_path / "indexes").mkdir()
     (tmp_path / "indexes" / "a.b.0123456789ab.duckdb").write_bytes(b"not a database")
-    answer = TestClient(web.create_app(tmp_path), raise_server_exceptions=False).get("/")
+    answer = TestClient(web.create_app(tmp_path), "http://127.0.0.1", raise_server_exceptions=False).get("/")
     assert answer.status_code == 503
     assert "is damaged or no index" in answer.text
 
@@ -233,7 +287,7 @@ def test_openapi_describes_the_json_of_every_page(client: TestClient):
 
 
 def test_a_new_index_appears_without_a_restart(tmp_path):
-    client = TestClient(web.create_app(tmp_path))
+    client = TestClient(web.create_app(tmp_path), "http://127.0.0.1")
     assert client.get(f"/saes/{synthetic.SAE}").status_code == 404
     synthetic.build(tmp_path)
     assert client.get(f"/saes/{synthetic.SAE}/features/1").status_code == 200
@@ -248,9 +302,10 @@ def test_attention_features_show_their_heads_and_where_activations_come_from(cli
     assert len(shown["sources"]["tokens"]) == len(shown["tokens"])
     assert sum(shown["sources"]["tokens"]) == pytest.approx(float(attribution.sources.sum()))
     assert shown["sources"]["total"] == pytest.approx((position + 1) / 2)
+    split = shown["tokens"].index("é")  # it stands in the second of its two tokens
+    assert shown["tokens"][split - 1] == ""
+    assert shown["sources"]["tokens"] == pytest.approx(attribution.sources.tolist())
     assert shown["sources"]["tokens"][0] == -1
-    merged = shown["tokens"].index("é")  # two tokens, shown as one
-    assert shown["sources"]["tokens"][merged] == pytest.approx(float(attribution.sources[merged : merged + 2].sum()))
     page = client.get(f"/saes/{HOSTILE}/features/0").text
     assert "head 0 +1.00, head 1 +1.00" in page
     assert re.search(r'class="t a\d+ negative" data-v="−1.00"', page)
@@ -261,7 +316,7 @@ def test_attention_features_show_their_heads_and_where_activations_come_from(cli
 
 def test_a_list_chosen_by_labels_changes_with_them(workspace: Path, tmp_path: Path):
     shutil.copytree(workspace / "indexes", tmp_path / "indexes")
-    client, path = TestClient(web.create_app(tmp_path)), f"/saes/{synthetic.SAE}/features/5"
+    client, path = TestClient(web.create_app(tmp_path), "http://127.0.0.1"), f"/saes/{synthetic.SAE}/features/5"
     asked = {"filter": "LABEL IS NOT NULL", "order": "feature"}
     with FeatureStore.open(tmp_path) as opened:
         opened.label(synthetic.SAE, 5, "five")

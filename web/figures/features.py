@@ -1,11 +1,11 @@
 """Figures of one feature."""
 
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from jaxtyping import Float, Int
 
 from web.figures.frame import Figure, filled, layout, plain
 
@@ -19,18 +19,16 @@ def _bars(x: str, what: str, log_y: bool, *roles: str) -> Figure:
     return plain(go.Figure(traces), layout(x, what, log_y=log_y))
 
 
-def bars(edges: Sequence[float], counts: Sequence[int], *, x: str, what: str) -> Figure:
+def bars(edges: Float[np.ndarray, " bins+1"], counts: Int[np.ndarray, " bins"], *, x: str, what: str) -> Figure:
     """A histogram with bins `edges[i]..edges[i+1]`; counts on a log axis when they span decades."""
-    heights = np.asarray(counts)
-    spans_decades = bool(heights.any()) and float(heights.max()) > 100 * float(np.median(heights[heights > 0]))
-    return filled(_bars(x, what, spans_decades, "active"), _values(np.asarray(edges), heights))
+    spans_decades = bool(counts.any() and counts.max() > 100 * np.median(counts[counts > 0]))
+    return filled(_bars(x, what, spans_decades, "active"), _values(edges, counts))
 
 
-def signed_bars(edges: Sequence[float], counts: Sequence[int], *, x: str, what: str) -> Figure:
+def signed_bars(edges: Float[np.ndarray, " bins+1"], counts: Int[np.ndarray, " bins"], *, x: str, what: str) -> Figure:
     """A histogram around zero: bins below in the negative role, bins above in the active one."""
-    at, heights = np.asarray(edges), np.asarray(counts)
-    below = int(np.searchsorted(at[:-1] + at[1:], 0))
-    traces = _values(at[: below + 1], heights[:below]), _values(at[below:], heights[below:])
+    below = int(np.searchsorted(edges[:-1] + edges[1:], 0))
+    traces = _values(edges[: below + 1], counts[:below]), _values(edges[below:], counts[below:])
     return filled(_bars(x, what, True, "negative", "active"), *traces)
 
 

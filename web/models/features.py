@@ -1,10 +1,14 @@
 """A feature as data."""
 
-from typing import Any
+from datetime import datetime
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from web.models.examples import Band, Example
+from web.models.examples import Example
+
+Measure = Literal["jaccard", "pmi", "pearson"]
+"""How co-activation is measured."""
 
 
 class Histogram(BaseModel):
@@ -14,12 +18,24 @@ class Histogram(BaseModel):
     counts: list[int]
 
 
-class Neighbour(BaseModel):
-    """A feature whose decoder direction is close."""
+class Related(BaseModel):
+    """A feature that has to do with another: by decoder cosine, or by firing on the same tokens."""
 
     feature: int
-    cosine: float
+    value: float = Field(description="cosine of the decoder rows, or the measure of co-activation asked for")
+    together: int | None = Field(None, description="tokens on which both fire, for co-activation")
+    said: str | None = Field(description="its label, or else its best explanation")
     promoted: list[str]
+
+
+class RelatedFeatures(BaseModel):
+    """Features related to one, strongest first."""
+
+    sae: str
+    feature: int
+    corpus: str
+    measure: Literal["cosine"] | Measure
+    features: list[Related]
 
 
 class HeadShare(BaseModel):
@@ -41,6 +57,7 @@ class Stats(BaseModel):
 
     n_active: int
     density: float
+    n_documents: int
     documents_share: float | None
     mean: float | None
     max_activation: float | None
@@ -49,10 +66,44 @@ class Stats(BaseModel):
     q: dict[float, float] = Field(description="quantiles of its activations, by share")
     top_token: str | None
     top_token_share: float
+    dead: bool
+    dense: bool
+    duplicate: bool
+    position_locked: bool
+    bos_only: bool
+
+
+class Explanation(BaseModel):
+    """What a method says a feature stands for."""
+
+    text: str
+    score: float | None
+    scorer: str | None
+    split: str | None
+    method: str
+    version: str
+    corpus: str
+
+
+class Note(BaseModel):
+    """A person's remark."""
+
+    text: str
+    author: str
+    made_at: datetime = Field(description="UTC")
+
+
+class Remarks(BaseModel):
+    """What is said of a feature."""
+
+    label: str | None
+    explanations: list[Explanation] = Field(description="best score first")
+    notes: list[Note] = Field(description="oldest first")
+    lists: list[str]
 
 
 class FeaturePage(BaseModel):
-    """Everything known about one feature."""
+    """Everything on a feature's page but the examples that are not its strongest."""
 
     sae: str
     feature: int
@@ -60,12 +111,12 @@ class FeaturePage(BaseModel):
     dead: bool
     n_tokens: int
     stats: Stats
+    remarks: Remarks
     histogram: Histogram | None
     logit_histogram: Histogram | None
     promoted: list[TokenWeight]
     suppressed: list[TokenWeight]
-    neighbours: list[Neighbour]
+    neighbours: list[Related]
     heads: list[HeadShare] = Field(description="of features of attention outputs, largest share first; else none")
     top: list[Example]
-    bands: list[Band]
     provenance: dict[str, Any]

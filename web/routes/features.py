@@ -1,40 +1,35 @@
-"""One feature, and its live activations on any text."""
+"""One feature: its page, its card for other pages, and what is on them, as HTML and as data."""
 
-import hashlib
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request
-from pydantic import BaseModel
+from fastapi import APIRouter, Query, Request
 from starlette.responses import HTMLResponse, Response
 
 from web.errors import RESPONSES
-from web.markup import context_html, sources_html
-from web.models.examples import WholeContext
-from web.models.features import FeaturePage
-from web.rendering import environment, page
+from web.markup import context_html
+from web.middleware.kept import KEPT
+from web.models.examples import ExampleLists, Kind, WholeContext
+from web.models.features import FeaturePage, Measure, RelatedFeatures
+from web.rendering import json_answer, page
 from web.routes.params import Context, Corpus, Feature, Filter, Here, Order, SaeId
 from web.urls import urls
-from web.views.feature import ShownExample, existing_feature, feature_view, whole_context
-from web.views.neighbourhood import Place, place_in_list
+from web.views.examples import examples_view, existing_feature, whole_context
+from web.views.feature import coactive, feature_view
+from web.views.neighbourhood import place_in_list
 from web.views.table import PRESETS
 
 router = APIRouter(tags=["features"], responses=RESPONSES)
-
-
-def _context(example: ShownExample, maximum: float):  # type: ignore[no-untyped-def]
-    return context_html(example.units, maximum, example.peak)
-
-
-environment.filters["context"] = _context
-environment.filters["sources"] = lambda example: sources_html(example.units, example.sources.tokens, example.peak)
+Width = Annotated[
+    Literal["line", "near", "snippet", "full"], Query(description="how much of each example's text is shown")
+]
+CARD = 5
+"""Examples on an embedded card."""
 
 
 @router.get("/saes/{sae_id}/features/{feature}.json", response_model=FeaturePage)
-def feature_json(request: Request, here: Here, sae_id: SaeId, feature: Feature, corpus: Corpus = None) -> Response:
-    """Everything known about a feature, as data."""
-    index = here.index(sae_id, corpus)
-    if unchanged := _unchanged(request, index):
-        return unchanged
-    return _json(request, feature_view(here, feature, index).data(), index)
+def feature_json(here: Here, sae_id: SaeId, feature: Feature, corpus: Corpus = None) -> Response:
+    """A feature's page as data."""
+    return json_answer(feature_view(here, feature, here.index(sae_id, corpus)).data(), KEPT)
 
 
 @router.get("/saes/{sae_id}/features/{feature}", response_class=HTMLResponse)
@@ -46,25 +41,30 @@ def feature_page(
     corpus: Corpus = None,
     filter: Filter = "",
     order: Order = "",
+    context: Width = "line",
+    embed: bool = False,
 ) -> Response:
-    """A feature's page; `filter` and `order` name the list that the arrow keys walk."""
+    """A feature's page; `filter` and `order` name the list that the arrow keys walk; `embed` makes a card of it."""
     index = here.index(sae_id, corpus)
-    place = place_in_list(here, index, feature, filter.strip(), order.strip())
-    if unchanged := _unchanged(request, index, place):
-        return unchanged
     view = feature_view(here, feature, index)
-    link = {"filter": filter, "order": order, "corpus": corpus}
+    if embed:
+        whole = str(request.url.replace(path=urls.feature(sae_id, feature), query=f"corpus={corpus}" if corpus else ""))
+        return page("card.html", headers=KEPT, page=view, shown=view.top.lists[0].examples[:CARD], whole=whole)
+    place = place_in_list(here, index, feature, filter.strip(), order.strip())
+    link = {"filter": filter, "order": order, "corpus": corpus, "context": None if context == "line" else context}
 
     def neighbour(number: int | None) -> str | None:
         return None if number is None else urls.feature(sae_id, number, **link)
 
     return page(
         "feature.html",
-        headers=_headers(request, index, place),
+        headers=KEPT,
         page=view,
         place=place,
+        width=context,
+        known_lists=[row["list"] for row in here.store.lists().select("list").rows()],
         chosen_corpus=corpus,
-        list_url=urls.sae(sae_id, **link),
+        list_url=urls.sae(sae_id, filter=filter, order=order, corpus=corpus),
         dead_url=urls.sae(sae_id, filter=dict(PRESETS)["dead"], corpus=corpus),
         previous_url=neighbour(place.previous),
         next_url=neighbour(place.next),
@@ -72,57 +72,53 @@ def feature_page(
     )
 
 
-@router.get("/saes/{sae_id}/features/{feature}/contexts/{context}.json", response_model=WholeContext)
-def context_json(
-    request: Request, here: Here, sae_id: SaeId, feature: Feature, context: Context, corpus: Corpus = None
-) -> Response:
-    """A whole context of the corpus and where the feature fires in it, as data."""
+@router.get("/saes/{sae_id}/features/{feature}/examples/{kind}.json", response_model=ExampleLists)
+def examples_json(here: Here, sae_id: SaeId, feature: Feature, kind: Kind, corpus: Corpus = None) -> Response:
+    """A feature's examples of one kind, as data."""
     index = here.index(sae_id, corpus)
-    if unchanged := _unchanged(request, index):
-        return unchanged
-    found = whole_context(here, feature, context, index)
-    tokens, activations = [unit.text for unit in found], [unit.activation for unit in found]
-    return _json(request, WholeContext(context=context, tokens=tokens, activations=activations), index)
+    return json_answer(examples_view(index, existing_feature(here, feature, index), kind).data(), KEPT)
+
+
+@router.get("/saes/{sae_id}/features/{feature}/examples/{kind}", response_class=HTMLResponse, include_in_schema=False)
+def examples_fragment(here: Here, sae_id: SaeId, feature: Feature, kind: Kind, corpus: Corpus = None) -> Response:
+    """The same as highlighted text, for the page."""
+    index = here.index(sae_id, corpus)
+    view = examples_view(index, existing_feature(here, feature, index), kind)
+    return page("examples.html", headers=KEPT, view=view, chosen_corpus=corpus)
+
+
+@router.get("/saes/{sae_id}/features/{feature}/coactive/{measure}.json", response_model=RelatedFeatures)
+def coactive_json(here: Here, sae_id: SaeId, feature: Feature, measure: Measure, corpus: Corpus = None) -> Response:
+    """The features that fire on the same tokens as one, strongest first, as data."""
+    index = here.index(sae_id, corpus)
+    found: dict[str, Any] = {"sae": sae_id, "feature": feature, "corpus": index["corpus_id"], "measure": measure}
+    return json_answer({**found, "features": coactive(here, feature, index, measure)}, KEPT)
+
+
+@router.get(
+    "/saes/{sae_id}/features/{feature}/coactive/{measure}", response_class=HTMLResponse, include_in_schema=False
+)
+def coactive_fragment(here: Here, sae_id: SaeId, feature: Feature, measure: Measure, corpus: Corpus = None) -> Response:
+    """The same as a list, for the page."""
+    found = coactive(here, feature, here.index(sae_id, corpus), measure)
+    return page("related.html", headers=KEPT, sae=sae_id, features=found, chosen_corpus=corpus)
+
+
+@router.get("/saes/{sae_id}/features/{feature}/contexts/{context}.json", response_model=WholeContext)
+def context_json(here: Here, sae_id: SaeId, feature: Feature, context: Context, corpus: Corpus = None) -> Response:
+    """A whole context of the corpus and where the feature fires in it, as data."""
+    found = whole_context(here, feature, context, here.index(sae_id, corpus))
+    return json_answer({"context": context, "tokens": found.text, "activations": found.activations}, KEPT)
 
 
 @router.get(
     "/saes/{sae_id}/features/{feature}/contexts/{context}", response_class=HTMLResponse, include_in_schema=False
 )
 def context_fragment(
-    request: Request,
-    here: Here,
-    sae_id: SaeId,
-    feature: Feature,
-    context: Context,
-    peak: int = 0,
-    corpus: Corpus = None,
+    here: Here, sae_id: SaeId, feature: Feature, context: Context, peak: int = 0, corpus: Corpus = None
 ) -> Response:
     """The same as highlighted text, for the page."""
     index = here.index(sae_id, corpus)
-    if unchanged := _unchanged(request, index):
-        return unchanged
     found = whole_context(here, feature, context, index)
     maximum = existing_feature(here, feature, index).stats.max_activation
-    return HTMLResponse(context_html(found, maximum, peak), headers=_headers(request, index))
-
-
-def _headers(request: Request, index: dict, place: Place | None = None) -> dict[str, str]:
-    shown = (index["path"], request.url.path, request.url.query, request.app.state.live is None, place)
-    return {
-        "ETag": '"' + hashlib.sha256(repr((urls.fingerprint, *shown)).encode()).hexdigest()[:24] + '"',
-        "Cache-Control": "private, no-cache",
-    }
-
-
-def _unchanged(request: Request, index: dict, place: Place | None = None) -> Response | None:
-    """304 where the browser has just this: an index never changes, so neither does what is read from it; a page's place
-    in a list may, with the labels that chose the list.
-    """
-    headers = _headers(request, index, place)
-    return (
-        Response(status_code=304, headers=headers) if request.headers.get("if-none-match") == headers["ETag"] else None
-    )
-
-
-def _json(request: Request, data: BaseModel, index: dict) -> Response:
-    return Response(data.model_dump_json(), media_type="application/json", headers=_headers(request, index))
+    return HTMLResponse(context_html(found.units, maximum, peak), headers=KEPT)

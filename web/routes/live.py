@@ -12,7 +12,7 @@ from web.models.live import LiveAnswer, LiveText
 from web.rendering import page
 from web.routes.params import Corpus, Feature, Here, SaeId
 from web.tokens import Unit, units
-from web.views.feature import existing_feature
+from web.views.examples import existing_feature
 
 router = APIRouter(tags=["features"], responses=RESPONSES)
 

@@ -1,0 +1,1 @@
+"""What happens to every request before and after its route: who may ask, in which form, and what may be kept."""

@@ -1,0 +1,54 @@
+"""304 for what a browser has already: answered before anything is routed, opened or read.
+
+A page made of an index and of what is said of its features depends on its address and on the workspace's revision
+alone. Routes of such pages send `KEPT`; the tag that is put on their answers is a hash of just these, so that a tag
+that comes back says everything.
+"""
+
+import hashlib
+from pathlib import Path
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from store import revision
+from web.urls import urls
+
+KEPT = {"Cache-Control": "private, no-cache"}
+"""What a route sends along when its answer holds until the workspace changes."""
+
+_CHOOSING = (b"accept", b"hx-request", b"hx-target")
+"""Headers that choose between forms of one address."""
+
+
+class Kept:
+    """Tags answers that carry `KEPT`, and answers 304 where the tag comes back."""
+
+    def __init__(self, app: ASGIApp, workspace: Path) -> None:
+        self.app, self.workspace = app, workspace
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http" or scope["method"] not in {"GET", "HEAD"}:
+            return await self.app(scope, receive, send)
+        tag = self.tag(scope)
+        if any(name == b"if-none-match" and value == tag for name, value in scope["headers"]):
+            headers = [(b"etag", tag), *((name.lower().encode(), value.encode()) for name, value in KEPT.items())]
+            await send({"type": "http.response.start", "status": 304, "headers": headers})
+            return await send({"type": "http.response.body", "body": b""})
+
+        async def send_tagged(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == 200:
+                headers = MutableHeaders(scope=message)
+                if headers.get("cache-control") == KEPT["Cache-Control"]:
+                    headers["ETag"] = tag.decode()
+                    headers.add_vary_header("Accept, HX-Request, HX-Target")
+            await send(message)
+
+        return await self.app(scope, receive, send_tagged)
+
+    def tag(self, scope: Scope) -> bytes:
+        """Tag of what is at an address now."""
+        choice = [(name, value) for name, value in scope["headers"] if name in _CHOOSING]
+        shown = (urls.fingerprint, revision(self.workspace), scope["raw_path"], scope["query_string"], choice)
+        return b'"' + hashlib.blake2b(repr(shown).encode(), digest_size=12).hexdigest().encode() + b'"'
