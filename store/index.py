@@ -105,7 +105,7 @@ class Index:
 
     def promoted(self, feature: int) -> list[str]:
         """Texts of the tokens whose logits a feature raises most, strongest first."""
-        return self.kept.rows("feature", feature)["promoted"][0].as_py()
+        return self.kept.value("feature", feature, "promoted")
 
     @cached_property
     def vocabulary(self) -> list[bytes]:

@@ -1,24 +1,40 @@
 """The small tables of an index, a stretch of features at a time, kept in memory.
 
 A feature's page reads a few rows of half a dozen tables. DuckDB finds them in a millisecond each, most of it planning;
-a stretch of 4,096 features is read at once in ten milliseconds and answers from memory afterwards. The stretches kept
-are bounded, so an SAE of a million features costs no more than one of a hundred thousand.
+a stretch of features is read at once in some milliseconds and answers from memory afterwards. The stretches kept are
+bounded, so an SAE of a million features costs no more than one of a hundred thousand.
 """
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-STRETCH = 4096
-"""Features read together."""
 KEPT = 256
-"""Stretches kept, of all tables together; some 2 MB each."""
+"""Stretches kept, of all tables together; 1 to 2 MB each."""
 
-_ORDER = {"logit": "feature, sign, rank", "neighbour": "feature, rank", "head": "feature, share DESC, head"}
-"""Tables with several rows of a feature, and the order they are read in; the others have one."""
+
+class Kind(NamedTuple):
+    """Rows of a table that are kept, in which order, of how many features together."""
+
+    table: str
+    order: str = "feature"
+    where: str = "true"
+    stretch: int = 4096
+
+
+KINDS = {
+    "feature": Kind("feature"),
+    "histogram": Kind("histogram"),
+    "logit_histogram": Kind("logit_histogram"),
+    "logit": Kind("logit", "feature, sign, rank"),
+    "neighbour": Kind("neighbour", "feature, rank"),
+    "head": Kind("head", "feature, share DESC, head"),
+    "strongest": Kind("example", "feature, rank", "band = 0", 256),
+}
 
 
 class KeptTables:
@@ -29,16 +45,25 @@ class KeptTables:
         self._read, self._name = read, name
         self._stretch = lru_cache(maxsize=KEPT)(self._fetch)
 
-    def rows(self, table: str, feature: int) -> pa.Table:
-        """A feature's rows of a table."""
-        stretch, within = divmod(feature, STRETCH)
-        found, starts = self._stretch(table, stretch)
+    def rows(self, kind: str, feature: int) -> pa.RecordBatch:
+        """A feature's rows of one of `KINDS`."""
+        stretch, within = divmod(feature, KINDS[kind].stretch)
+        found, starts = self._stretch(kind, stretch)
         return found.slice(starts[within], starts[within + 1] - starts[within])
 
-    def _fetch(self, table: str, stretch: int) -> tuple[pa.Table, list[int]]:
+    def value(self, kind: str, feature: int, column: str) -> Any:
+        """One value of a feature's only row."""
+        stretch, within = divmod(feature, KINDS[kind].stretch)
+        found, starts = self._stretch(kind, stretch)
+        return found[column][starts[within]].as_py()
+
+    def _fetch(self, kind: str, number: int) -> tuple[pa.RecordBatch, list[int]]:
         """A stretch in one piece, and where each of its features begins (as a slice wants it: plain numbers)."""
-        low = stretch * STRETCH
-        sql = f"FROM {self._name(table)} WHERE feature BETWEEN {low} AND {low + STRETCH - 1} "
-        found = self._read(sql + f"ORDER BY {_ORDER.get(table, 'feature')}").combine_chunks()
+        table, order, where, stretch = KINDS[kind]
+        low = number * stretch
+        sql = f"FROM {self._name(table)} WHERE feature BETWEEN {low} AND {low + stretch - 1} AND {where}"
+        rows = self._read(f"{sql} ORDER BY {order}").combine_chunks()
+        batches = rows.to_batches()
+        found = batches[0] if batches else pa.RecordBatch.from_pylist([], rows.schema)
         features: NDArray[np.int64] = found["feature"].to_numpy().astype(np.int64)
-        return found, np.searchsorted(features, np.arange(low, low + STRETCH + 1)).tolist()
+        return found, np.searchsorted(features, np.arange(low, low + stretch + 1)).tolist()

@@ -33,6 +33,11 @@ class Mirror:
         for sql in migrations("catalog").values():
             connection.execute(sql)
 
+    @property
+    def stale(self) -> bool:
+        """Whether the catalogue has changed since it was copied."""
+        return catalog_revision(self._workspace) != self._seen
+
     def refresh(self) -> None:
         """Copy what the catalogue says now, if that is not what was copied last.
 

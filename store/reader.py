@@ -6,6 +6,7 @@ import getpass
 import hashlib
 import re
 import threading
+import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -26,9 +27,12 @@ from store.mirror import TABLES, Mirror
 from store.reading import attach, literal, quoted
 from store.relation import Cursor, Relation, relation
 from store.remarks import Remarks, Said, remarks_on, said_of
+from store.revision import changed
 from store.search import activity, by_logit, by_text, by_token, joined
 from store.workspace import CATALOG, index_files, indexes_folder, split_index_id
 
+_TICK = 100_000_000
+"""Nanoseconds; within some of them two changes of a folder may bear the same time."""
 _ANNOTATED = re.compile(rf"\b({'|'.join(TABLES)})\b", re.IGNORECASE)
 
 
@@ -45,6 +49,7 @@ class FeatureStore:
         self._attached: dict[Path, Index] = {}
         self._checked: set[Path] = set()
         self._closed = False
+        self._listed: tuple[int | None, dict[str, Path]] = (None, {})
         settings: dict[str, Any] = {"memory_limit": memory_limit, "temp_directory": ""}
         if threads is not None:
             settings["threads"] = threads
@@ -213,6 +218,21 @@ class FeatureStore:
         """The tokens and the text of a context."""
         return self.index(sae, corpus).context(context)
 
+    @property
+    def stale(self) -> bool:
+        """Whether the catalogue has changed since it was last read, so that the next question about what is said of
+        features will open it, and wait while another process does.
+        """
+        return self._mirror.stale
+
+    def refresh(self) -> None:
+        """Read the catalogue now, if it has changed.
+
+        Raises:
+            StoreError: it is damaged, newer than this code, or in use for longer than can be waited for.
+        """
+        self._mirror.refresh()
+
     def remarks(self, sae: str, feature: int) -> Remarks:
         """Everything said of a feature: its label, notes, explanations, and the lists it is on."""
         self._mirror.refresh()
@@ -376,8 +396,14 @@ class FeatureStore:
         )
 
     def _files(self) -> dict[str, Path]:
-        with explained("cannot read", indexes_folder(self.workspace)):
-            return index_files(indexes_folder(self.workspace))
+        """The newest file of every index; listed again when the folder has changed, or might have since."""
+        folder = indexes_folder(self.workspace)
+        with explained("cannot read", folder):
+            now = changed(folder)
+            if now != self._listed[0]:
+                settled = time.time_ns() - now > _TICK
+                self._listed = (now if settled else None, index_files(folder))
+        return self._listed[1]
 
     def _open(self, path: Path) -> Index:
         with self._lock:

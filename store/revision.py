@@ -39,7 +39,7 @@ def revision(workspace: Path) -> object:
     Raises:
         StoreError: the catalogue cannot be read.
     """
-    return _changed(os.path.join(workspace, INDEXES)), catalog_revision(workspace)  # noqa: PTH118
+    return changed(os.path.join(workspace, INDEXES)), catalog_revision(workspace)  # noqa: PTH118
 
 
 def _size(path: str) -> int:
@@ -49,7 +49,8 @@ def _size(path: str) -> int:
         return 0
 
 
-def _changed(folder: str) -> int:
+def changed(folder: str | Path) -> int:
+    """When something was last added to a folder or removed from it, in ns; 0 if it is not there."""
     try:
         return os.stat(folder).st_mtime_ns  # noqa: PTH116
     except FileNotFoundError:

@@ -10,6 +10,7 @@ import numpy as np
 import yaml
 from fastapi import Request
 from jaxtyping import Float, Int
+from starlette.concurrency import run_in_threadpool
 
 from store import Catalog, FeatureStore, Relation
 from web import metrics
@@ -39,6 +40,11 @@ class Workspace:
     def _store(self) -> FeatureStore:
         return FeatureStore.open(self.path, threads=1)
 
+    async def settle(self) -> None:
+        """Have what is said of features at hand, so that asking for it does not wait for another process."""
+        if self.store.stale:
+            await run_in_threadpool(self.store.refresh)
+
     def saes(self) -> list[Row]:
         """SAEs of the catalogue, of the indexes, and those whose training has begun, by id."""
         rows = {row["id"]: row for row in self.store.saes()}
@@ -56,11 +62,12 @@ class Workspace:
 
     def index(self, sae_id: str, corpus: str | None) -> Row:
         """An index of an SAE: the one on `corpus`, or the first. Raises ProblemError 404."""
-        rows = self.sae(sae_id)["indexes"]
+        rows = [row for row in self.store.indexes() if row["sae_id"] == sae_id]
         for row in rows:
             if corpus in (None, row["corpus_id"]):
                 return row
         if not rows:
+            self.sae(sae_id)
             remedy = f"Make one with: saebench index --sae {sae_id}"
             raise ProblemError(404, "No index", f"SAE {sae_id} has not been indexed.", remedy)
         remedy = f"It has one on: {', '.join(row['corpus_id'] for row in rows)}."
@@ -111,6 +118,6 @@ class Workspace:
         return self.store.features(sae_id, corpus).select("density").arrow()["density"].to_numpy()
 
 
-def workspace(request: Request) -> Workspace:
+async def workspace(request: Request) -> Workspace:
     """The app's workspace, for FastAPI to inject."""
     return request.app.state.workspace

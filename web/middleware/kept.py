@@ -17,8 +17,8 @@ from web.urls import urls
 KEPT = {"Cache-Control": "private, no-cache"}
 """What a route sends along when its answer holds until the workspace changes."""
 
-_CHOOSING = (b"accept", b"hx-request", b"hx-target")
-"""Headers that choose between forms of one address."""
+_CHOOSING = (b"hx-request", b"hx-target")
+"""Headers that choose between forms of one address; `Accept` has been made part of the path already."""
 
 
 class Kept:
@@ -50,5 +50,5 @@ class Kept:
     def tag(self, scope: Scope) -> bytes:
         """Tag of what is at an address now."""
         choice = [(name, value) for name, value in scope["headers"] if name in _CHOOSING]
-        shown = (urls.fingerprint, revision(self.workspace), scope["raw_path"], scope["query_string"], choice)
+        shown = (urls.fingerprint, revision(self.workspace), scope["path"], scope["query_string"], choice)
         return b'"' + hashlib.blake2b(repr(shown).encode(), digest_size=12).hexdigest().encode() + b'"'

@@ -27,8 +27,12 @@ CARD = 5
 
 
 @router.get("/saes/{sae_id}/features/{feature}.json", response_model=FeaturePage)
-def feature_json(here: Here, sae_id: SaeId, feature: Feature, corpus: Corpus = None) -> Response:
-    """A feature's page as data."""
+async def feature_json(here: Here, sae_id: SaeId, feature: Feature, corpus: Corpus = None) -> Response:
+    """A feature's page as data.
+
+    It reads a millisecond from memory: to hand it to a thread would take longer.
+    """
+    await here.settle()
     return json_answer(feature_view(here, feature, here.index(sae_id, corpus)).data(), KEPT)
 
 
