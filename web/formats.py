@@ -54,3 +54,14 @@ def fixed(value: float | None, digits: int = 2) -> str:
     if value is None or not math.isfinite(value):
         return "–"
     return f"{value:.{digits}f}".replace("-", "−")
+
+
+def duration(seconds: float | None) -> str:
+    """A time left: 40 s, 12 min, 3.5 h, 2 days; – for what is not known."""
+    if seconds is None or not math.isfinite(seconds):
+        return "–"
+    for unit, name in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * unit or (name == "h" and seconds >= unit):
+            value = seconds / unit
+            return f"{value:.0f} {name}" if value >= 10 or name == "min" else f"{value:.1f} {name}".replace(".0 ", " ")
+    return f"{seconds:.0f} s"

@@ -1,5 +1,7 @@
 """Training curves: reads an SAE's append-only metrics.jsonl, which may be growing while it is read."""
 
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +22,47 @@ CURVES = [
 """(column, caption, axis title, log axis), in the order shown."""
 
 
-def read(path: Path) -> list[dict[str, Any]]:
-    """Rows of metrics.jsonl, oldest first; a last line that is still being written is left out."""
-    if not path.exists():
-        return []
-    rows = []
-    for line in path.read_bytes().split(b"\n"):
-        try:
-            row = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            continue
-        if isinstance(row, dict):
-            rows.append(row)
-    return rows
+class Metrics:
+    """Rows of metrics.jsonl files, of each of which only what was added since the last look is read."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._seen: dict[Path, tuple[int, int, list[dict[str, Any]]]] = {}
+
+    def read(self, path: Path) -> list[dict[str, Any]]:
+        """Rows so far, oldest first; a last line that is still being written is left out. None where there is no
+        file.
+        """
+        with self._lock:
+            try:
+                with path.open("rb") as file:
+                    inode = os.fstat(file.fileno()).st_ino
+                    known, offset, rows = self._seen.get(path, (inode, 0, []))
+                    size = file.seek(0, os.SEEK_END)
+                    if known != inode or size < offset:  # another run: the file was begun anew
+                        offset, rows = 0, []
+                    file.seek(offset)
+                    added, _, _ = file.read().rpartition(b"\n")
+            except OSError:
+                return []
+            if added:
+                rows = rows + [row for line in added.split(b"\n") if (row := _row(line))]
+                offset += len(added) + 1
+            self._seen[path] = (inode, offset, rows)
+            return rows
 
 
-def thinned(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """At most `MOST_POINTS` rows, evenly spaced, the last one among them."""
-    step = max(1, -(-len(rows) // MOST_POINTS))
+def _row(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def thinned(rows: list[dict[str, Any]], most: int = MOST_POINTS) -> list[dict[str, Any]]:
+    """At most so many rows, evenly spaced, the last one among them."""
+    step = max(1, -(-len(rows) // most))
     return rows[::-step][::-1]
 
 

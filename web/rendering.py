@@ -8,6 +8,7 @@ from markupsafe import Markup
 from starlette.responses import HTMLResponse, Response
 
 from web import formats, markup
+from web.figures.sparkline import sparkline
 from web.navigation import NAVIGATION
 from web.urls import TEMPLATES, urls
 
@@ -34,6 +35,8 @@ environment.filters.update(
     large=formats.large,
     percent=formats.percent,
     fixed=formats.fixed,
+    duration=formats.duration,
+    sparkline=sparkline,
     token=markup.token_html,
     breakable=markup.breakable,
     context=markup.example_html,

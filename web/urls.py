@@ -34,6 +34,10 @@ class Urls:
         """The list of SAEs."""
         return "/"
 
+    def runs(self) -> str:
+        """Trainings under way, as a fragment."""
+        return "/runs"
+
     def sae(self, sae_id: str, **query: str | int | None) -> str:
         """An SAE's page; `query`: filter, order, page, corpus."""
         return f"/saes/{quote(sae_id, safe='')}" + _query(query)

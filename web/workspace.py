@@ -13,8 +13,8 @@ from jaxtyping import Float, Int
 from starlette.concurrency import run_in_threadpool
 
 from store import Catalog, FeatureStore, Relation
-from web import metrics
 from web.errors import ProblemError
+from web.metrics import Metrics
 
 Row = dict[str, Any]
 DEFAULT_ORDER = "max_activation desc"
@@ -27,6 +27,7 @@ class Workspace:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
+        self._metrics = Metrics()
         self._kept_listing = lru_cache(maxsize=64)(self._listing)
         self.densities = lru_cache(maxsize=8)(self._densities)
 
@@ -87,7 +88,7 @@ class Workspace:
 
     def metrics(self, sae_id: str) -> list[Row]:
         """An SAE's training metrics so far."""
-        return metrics.read(self.path / "saes" / sae_id / "metrics.jsonl")
+        return self._metrics.read(self.path / "saes" / sae_id / "metrics.jsonl")
 
     def trained(self, sae_id: str) -> bool:
         """Whether the SAE's weights are there."""

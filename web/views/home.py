@@ -4,7 +4,8 @@ from typing import Any
 
 from web.formats import large, number, percent
 from web.models.home import HomePage, Row
-from web.views.describe import sae_headline, sae_summary
+from web.views.describe import find, sae_headline, sae_summary
+from web.views.runs import runs
 from web.workspace import Workspace
 
 
@@ -14,6 +15,8 @@ def home_page(here: Workspace) -> HomePage:
     harvests, corpora = here.catalogued("harvest"), here.catalogued("corpus")
     return HomePage(
         workspace=str(here.path),
+        runs=runs(here),
+        models=models(here, saes, harvests),
         saes=[sae_row(here, sae) for sae in saes],
         indexes=[Row(id=row["id"], summary=index_summary(row), info=row) for row in indexes],
         harvests=[Row(id=row["id"], summary=tokens_summary(row), info=row) for row in harvests],
@@ -27,8 +30,22 @@ def sae_row(here: Workspace, sae: dict[str, Any]) -> Row:
     last = rows[-1] if rows else {}
     headline = sae_headline(sae, last)
     if not here.trained(sae["id"]) and rows:
-        headline = [("training", f"step {large(last.get('step'))}"), *headline]
+        headline = [("step", large(last.get("step"))), *headline]
     return Row(id=sae["id"], summary=sae_summary(sae, config), headline=headline, info=sae)
+
+
+def models(here: Workspace, saes: list[dict[str, Any]], harvests: list[dict[str, Any]]) -> list[Row]:
+    """The language models that SAEs and harvests name, each with what was made of it."""
+    made: dict[str, list[str]] = {str(harvest["model"]): [] for harvest in harvests if harvest.get("model")}
+    for sae in saes:
+        model = find(here.config(sae["id"]), "model") or find({"indexes": dict(enumerate(sae["indexes"]))}, "model")
+        name = model.get("name") if isinstance(model, dict) else model
+        if name:
+            made.setdefault(str(name), []).append(sae["id"])
+    return [
+        Row(id=name, summary=f"{len(ids)} SAE{'s' * (len(ids) != 1)}", info={"saes": ids})
+        for name, ids in sorted(made.items())
+    ]
 
 
 def index_summary(row: dict[str, Any]) -> str:
