@@ -243,6 +243,7 @@ def main() -> None:
     parser.add_argument("--features", type=int, default=16384)
     parser.add_argument("--memory", type=float, default=2 << 30)
     parser.add_argument("--folder", type=Path, help="where to build; default: a temporary folder")
+    parser.add_argument("--keep", action="store_true", help="leave the indexes there, each in a workspace of its own")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     rows = json.loads(arguments.out.read_text()) if arguments.out and arguments.out.exists() else []
@@ -251,7 +252,8 @@ def main() -> None:
         try:
             rows.append(measure(int(nonzeros), arguments.features, int(arguments.memory), folder))
         finally:
-            shutil.rmtree(folder)
+            if not arguments.keep:
+                shutil.rmtree(folder)
         print(json.dumps(rows[-1], indent=2))
         if arguments.out:
             arguments.out.write_text(json.dumps(rows, indent=2) + "\n")

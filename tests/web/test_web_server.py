@@ -11,7 +11,8 @@ import pytest
 from saebench.errors import UserError
 from web.server import serve
 
-CODE = "import sys; from pathlib import Path; from web.server import serve; serve(Path(sys.argv[1]), *sys.argv[2:], port=0)"
+CODE = "import sys; from pathlib import Path; from web.server import serve; "
+CODE += "serve(Path(sys.argv[1]), *sys.argv[2:], port=0)"
 
 
 def test_a_missing_workspace_is_one_clear_line(tmp_path: Path):
