@@ -9,6 +9,7 @@ Decisions:
 """
 
 import threading
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
@@ -28,8 +29,10 @@ class Mirror:
         self._connection, self._workspace = connection, workspace
         self._lock = threading.Lock()
         self._seen: object = None
-        self.annotated: frozenset[str] = frozenset()
-        """SAEs of which anything is said."""
+        self.version = 0
+        """How often the catalogue has been copied."""
+        self.explained: dict[str, tuple[int, datetime]] = {}
+        """Of each SAE with explanations what changes whenever they do: how many, and when the last was made."""
         for sql in migrations("catalog").values():
             connection.execute(sql)
 
@@ -62,5 +65,8 @@ class Mirror:
             cursor.execute(f"DELETE FROM memory.main.{name}")
             cursor.execute(f"INSERT INTO memory.main.{name} SELECT * FROM incoming")
         cursor.execute("COMMIT")
-        anything = " UNION ".join(f"SELECT sae FROM memory.main.{name}" for name in OF_FEATURES)
-        self.annotated = frozenset(sae for (sae,) in cursor.execute(anything).fetchall())
+        stamps = cursor.execute(
+            "SELECT sae, count(*), max(made_at) FROM memory.main.explanation GROUP BY sae"
+        ).fetchall()
+        self.explained = {sae: (n, last) for sae, n, last in stamps}
+        self.version += 1

@@ -26,7 +26,7 @@ from store.index import Context, Index
 from store.mirror import TABLES, Mirror
 from store.reading import attach, literal, quoted
 from store.relation import Cursor, Relation, relation
-from store.remarks import Remarks, Said, remarks_on, said_of
+from store.remarks import Boards, Remarks, Said
 from store.revision import changed
 from store.search import activity, by_logit, by_text, by_token, joined
 from store.workspace import CATALOG, index_files, indexes_folder, split_index_id
@@ -56,6 +56,7 @@ class FeatureStore:
         self._connection = duckdb.connect(config=settings)
         self._connection.execute("SET GLOBAL disabled_optimizers = 'late_materialization'")
         self._mirror = Mirror(self._connection, workspace)
+        self._boards = Boards(self._cursor, self._mirror)
 
     @classmethod
     def open(cls, workspace: str | Path, threads: int | None = None, memory_limit: str = "2GB") -> FeatureStore:
@@ -235,13 +236,15 @@ class FeatureStore:
 
     def remarks(self, sae: str, feature: int) -> Remarks:
         """Everything said of a feature: its label, notes, explanations, and the lists it is on."""
-        self._mirror.refresh()
-        return remarks_on(self._cursor(), sae, feature) if sae in self._mirror.annotated else Remarks()
+        return self._boards.remarks(sae, feature)
 
     def said(self, sae: str, features: Collection[int]) -> dict[int, Said]:
         """What features are called, those that have a label or an explanation: the label or else the best of these."""
-        self._mirror.refresh()
-        return said_of(self._cursor(), sae, features) if sae in self._mirror.annotated else {}
+        return self._boards.said(sae, features)
+
+    def list_names(self) -> list[str]:
+        """The names of all lists of features, sorted."""
+        return self._boards.list_names()
 
     def labels(self, sae: str | None = None) -> Relation:
         """People's names of features: sae, feature, label, author, made_at (UTC); of one SAE or of all."""

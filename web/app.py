@@ -75,7 +75,7 @@ def create_app(
     app.state.workspace = Workspace(workspace)
     app.state.live = live or (LiveEncoder(workspace, lm_loader) if lm_loader else None)
 
-    @app.get(urls.plotly(), include_in_schema=False)
+    @app.get(urls.plotly, include_in_schema=False)
     def plotly_js() -> FileResponse:
         return FileResponse(PLOTLY, media_type="text/javascript", headers=FOREVER)
 

@@ -5,6 +5,7 @@ Silent tokens become plain text, so that a context of 256 tokens costs a few spa
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
@@ -28,11 +29,17 @@ def piece_html(piece: Piece) -> str:
     return str(escape(piece.text))
 
 
+@lru_cache(maxsize=1 << 16)
+def pieces_html(pieces: tuple[Piece, ...]) -> str:
+    """The pieces of one unit; a page shows the same again and again."""
+    return "".join(map(piece_html, pieces))
+
+
 def units_html(units: Iterable[Unit], maximum: float, peak: int | None = None) -> Markup:
     """Units in a row; `maximum` (the feature's own) sets the scale, the unit that holds token `peak` is outlined."""
     out: list[str] = []
     for unit in units:
-        text = "".join(map(piece_html, unit.pieces))
+        text = pieces_html(unit.pieces)
         shade = level(unit.activation, maximum)
         outlined = " peak" if peak is not None and unit.start <= peak < unit.stop else ""
         if shade is None:
@@ -59,7 +66,7 @@ def sources_html(units: Sequence[Unit], values: Sequence[float], peak: int) -> M
     def part(shown: Sequence[Unit], _peak: int | None) -> Markup:
         out: list[str] = []
         for unit in shown:
-            value, text = adds[unit.start], "".join(map(piece_html, unit.pieces))
+            value, text = adds[unit.start], pieces_html(unit.pieces)
             shade = round(abs(value) / largest * (OPACITY_LEVELS - 1)) if largest > 0 else 0
             sign = " negative" if value < 0 else ""
             out.append(f'<span class="t a{shade}{sign}" data-v="{signed(value)}">{text}</span>' if shade else text)
@@ -91,6 +98,7 @@ def _line(units: Sequence[Unit], part: Callable[[Sequence[Unit], int | None], Ma
     )
 
 
+@lru_cache(maxsize=1 << 16)
 def token_html(text: str | bytes) -> Markup:
     """One token in a list: spaces at its ends shown as a faint ␣, newlines ↵, tabs →."""
     shown = readable(text.encode("utf-8", errors="surrogatepass") if isinstance(text, str) else text)

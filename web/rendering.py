@@ -24,6 +24,7 @@ def json_block(data: Any) -> Markup:
 environment = Environment(
     loader=FileSystemLoader(TEMPLATES),
     autoescape=True,
+    auto_reload=False,
     trim_blocks=True,
     lstrip_blocks=True,
     undefined=StrictUndefined,

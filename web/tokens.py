@@ -11,6 +11,7 @@ stands for something (newline, tab, control character, undecodable byte, special
 import math
 import unicodedata
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 OPACITY_LEVELS = 16
@@ -18,6 +19,8 @@ OPACITY_LEVELS = 16
 
 _DECADES = 2.0
 _MOST_BYTES = 4
+_REMEMBERED = 1 << 16
+"""Tokens, of which a vocabulary has some tens of thousands and a page the same again and again."""
 
 
 class Piece(NamedTuple):
@@ -54,15 +57,16 @@ def units(pieces: Sequence[bytes], activations: Sequence[float], specials: Seque
         if held and special:
             out.append(Unit(_pieces(held), max(activations[start:i]), start, i))
             held = b""
-        if not held:
-            start = i
-        held += piece
         if special:
-            out.append(Unit((Piece("glyph", held.decode(errors="replace")),), activations[i], i, i + 1))
-            held = b""
-        elif not _incomplete(held):
-            out.append(Unit(_pieces(held), max(activations[start : i + 1]), start, i + 1))
-            held = b""
+            out.append(Unit((Piece("glyph", piece.decode(errors="replace")),), activations[i], i, i + 1))
+        elif held or _incomplete(piece):
+            start = start if held else i
+            held += piece
+            if not _incomplete(held):
+                out.append(Unit(_pieces(held), max(activations[start : i + 1]), start, i + 1))
+                held = b""
+        else:
+            out.append(Unit(_pieces(piece), activations[i], i, i + 1))
     if held:
         out.append(Unit(_pieces(held), max(activations[start:]), start, len(pieces)))
     return out
@@ -73,6 +77,7 @@ def readable(piece: bytes) -> str:
     return "".join({"newline": "↵", "tab": "→"}.get(p.kind, p.text) for p in _pieces(piece))
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def _pieces(data: bytes) -> tuple[Piece, ...]:
     return tuple(_split(data.decode("utf-8", errors="surrogateescape")))
 
@@ -112,6 +117,7 @@ def _invisible(character: str) -> Piece | None:
     return None
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def _incomplete(data: bytes) -> bool:
     """Whether `data` ends inside a character that more bytes could complete."""
     for back in range(1, min(_MOST_BYTES, len(data)) + 1):

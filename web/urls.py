@@ -26,6 +26,7 @@ class Urls:
         """An asset of this package. The fingerprint is in the path, so that relative imports of modules keep it."""
         return f"/static/{self.fingerprint}/{name}"
 
+    @cached_property
     def plotly(self) -> str:
         """plotly.min.js as it comes inside the Python package."""
         return f"/static/plotly-{version('plotly')}.min.js"

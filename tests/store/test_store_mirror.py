@@ -4,13 +4,14 @@ import getpass
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
 import pytest
 from synthetic import CORPUS, SAE
 
-from store import Annotations, Explanation, FeatureStore, StoreError, indexes_folder
+from store import Annotations, Explanation, FeatureStore, Remarks, Said, StoreError, indexes_folder
 
 
 @pytest.fixture
@@ -172,3 +173,36 @@ os._exit(0)
         with duckdb.connect(str(copied / "catalog.duckdb")) as connection:
             connection.execute("DELETE FROM label")
         assert store.labels().count() == 0
+
+
+def test_remarks_are_what_the_catalogue_says(copied: Path):
+    notes = Annotations(copied)
+    with FeatureStore.open(copied) as store:
+        assert store.remarks(SAE, 7) == Remarks()
+        assert store.said(SAE, [7, 9]) == {}
+        store.label(SAE, 7, "seven")
+        store.note(SAE, 7, "first")
+        store.note(SAE, 7, "second")
+        store.add_to_list("kept", SAE, 7)
+        plain = [
+            Explanation(SAE, CORPUS, feature, "m", "1", text, score)
+            for feature, text, score in [
+                (7, "worse", 0.2),
+                (7, "better", 0.9),
+                (7, "unscored", None),
+                (9, "nine", None),
+            ]
+        ]
+        notes.add_explanations(replace(one, version=str(i)) for i, one in enumerate(plain))
+        found = store.remarks(SAE, 7)
+        assert found.label == notes.labels(SAE)[7]
+        assert found.notes == notes.notes(SAE, 7)
+        assert found.explanations == notes.explanations(SAE, 7)
+        assert [one.text for one in found.explanations] == ["better", "worse", "unscored"]
+        assert found.lists == ["kept"]
+        assert store.said(SAE, [7, 8, 9]) == {7: Said("seven", None, True), 9: Said("9", None, False)}
+        notes.remove_label(SAE, 7)
+        assert store.said(SAE, [7]) == {7: Said("better", 0.9, False)}
+        notes.add_explanations([replace(plain[1], version="1", text="best", score=0.95)])
+        assert store.said(SAE, [7])[7] == Said("best", 0.95, False)
+        assert store.remarks("another.sae", 7) == Remarks()

@@ -200,8 +200,8 @@ def test_arrows_walk_the_list_one_came_from(client: TestClient, sae: str, store:
 
 
 def test_without_a_list_arrows_go_by_number(client: TestClient, sae: str):
-    assert 'data-key="previous" aria-disabled="true"' in client.get(f"{sae}/features/0").text
-    assert 'data-key="next" aria-disabled="true"' in client.get(f"{sae}/features/299").text
+    assert 'data-key="previous" role="link" aria-disabled="true"' in client.get(f"{sae}/features/0").text
+    assert 'data-key="next" role="link" aria-disabled="true"' in client.get(f"{sae}/features/299").text
 
 
 def test_unchanged_pages_answer_304(client: TestClient, sae: str):

@@ -66,7 +66,7 @@ def feature_page(
         page=view,
         place=place,
         width=context,
-        known_lists=[row["list"] for row in here.store.lists().select("list").rows()],
+        known_lists=here.store.list_names(),
         chosen_corpus=corpus,
         list_url=urls.sae(sae_id, filter=filter, order=order, corpus=corpus),
         dead_url=urls.sae(sae_id, filter=dict(PRESETS)["dead"], corpus=corpus),

@@ -1,0 +1,47 @@
+"""axe-core finds no violation of weight on any page, in either theme, at either size."""
+
+from collections.abc import Iterator
+
+import pytest
+import synthetic
+from axe_playwright_python.sync_playwright import Axe
+from hostile import SAE as HOSTILE
+from playwright.sync_api import Browser, BrowserContext
+
+pytestmark = pytest.mark.browser
+WEIGHTY = {"serious", "critical", "moderate"}
+PAGES = {
+    "home": "/",
+    "SAE": f"/saes/{synthetic.SAE}",
+    "feature": f"/saes/{synthetic.SAE}/features/5",
+    "attention feature": f"/saes/{HOSTILE}/features/0",
+    "dead feature": f"/saes/{synthetic.SAE}/features/{synthetic.DEAD[0]}",
+    "card": f"/saes/{synthetic.SAE}/features/5?embed=1",
+    "wrong filter": f"/saes/{synthetic.SAE}?filter=nope+%3E+1",
+    "error": "/nowhere",
+}
+
+
+@pytest.fixture(scope="module", params=[("light", 1280, 800), ("dark", 390, 844)], ids=["light desk", "dark phone"])
+def context(chromium: Browser, request: pytest.FixtureRequest) -> Iterator[BrowserContext]:
+    theme, width, height = request.param
+    opened = chromium.new_context(
+        color_scheme=theme, viewport={"width": width, "height": height}, bypass_csp=True, reduced_motion="reduce"
+    )  # axe is put into the page
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_weighty_violation(context: BrowserContext, address: str, name: str):
+    page = context.new_page()
+    page.goto(address + PAGES[name])
+    page.wait_for_load_state("networkidle")
+    found = Axe().run(page).response["violations"]
+    page.close()
+    said = [
+        f"{one['id']} ({one['impact']}): {one['help']}; {[node['html'][:200] for node in one['nodes'][:3]]}"
+        for one in found
+        if one["impact"] in WEIGHTY
+    ]
+    assert not said, "\n".join(said)
