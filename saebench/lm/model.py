@@ -1,8 +1,8 @@
 """A language model as the rest of the house sees it: tokens in, activations of hook points out."""
 
 import difflib
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from saebench.errors import UserError
 from saebench.lm import plain
+from saebench.lm.edit import Edit, attach, on_tokens, seen_tokens
 
 HOOK_KINDS = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_mlp_out", "hook_attn_out", "attn.hook_z")
 
@@ -36,6 +37,7 @@ class LanguageModel:
         self.bridge = bridge
         self.plain = plain_model
         self._places: dict[str, tuple[nn.Module, str] | None] = {}
+        self._only_bridged = 0
         self.name = name
         self.source = source
         self.sha256 = sha256
@@ -78,16 +80,77 @@ class LanguageModel:
         Heads are concatenated: `hook_z` has width heads · d_head.
         """
         tokens = tokens.to(self.device)
-        for name in hook_points:
-            if name not in self._places:
-                self._places[name] = self._place(name)
-        places = {name: place for name in hook_points if (place := self._places[name]) is not None}
+        places = self._plain_places(hook_points)
         with self.arithmetic():
-            if len(places) == len(set(hook_points)):
+            if places is not None and not self._only_bridged:
                 found = plain.read(self.plain, places, tokens)
             else:
                 found = self._bridged(tokens, hook_points)
         return {name: rearrange(value, "b c ... -> b c (...)") for name, value in found.items()}
+
+    @torch.no_grad()
+    def run(
+        self, tokens: Int[Tensor, "batch new"], hook_points: Sequence[str] = (), cache: Any = None
+    ) -> tuple[Float[Tensor, "batch new vocab"], dict[str, Float[Tensor, "batch new width"]], Any]:
+        """Logits in float32, activations of hook points, and the keys and values to go on from, in one pass.
+
+        With a `cache` (which is extended in place) `tokens` are those behind the ones that it holds.
+        """
+        tokens, places = tokens.to(self.device), self._plain_places(hook_points)
+        found: dict[str, Tensor] = {}
+
+        def keep(name: str, value: Any) -> None:
+            found[name] = (value[0] if isinstance(value, tuple) else value).flatten(2)
+
+        with self.arithmetic(), ExitStack() as stack:
+            if places is not None and not self._only_bridged:
+                for name, place in places.items():
+                    stack.callback(plain.watch(*place, name, keep).remove)
+                out = self.plain(input_ids=tokens, past_key_values=cache, use_cache=True)
+                logits, cache = out.logits, out.past_key_values
+            else:
+                for name in hook_points:
+                    stack.callback(plain.watch(self.bridge.hook_dict[name], "hook_out", name, keep).remove)
+                logits, cache = self.bridge(
+                    tokens, return_type="logits_and_cache", past_key_values=cache, use_cache=True
+                )
+        return logits.float(), found, cache
+
+    @contextmanager
+    def edited(self, edits: Mapping[str, Edit]) -> Iterator[None]:
+        """While inside, every pass of this model, its `bridge` and its `plain` twin changes what hook points hold.
+
+        The model is as before afterwards, whatever happens inside.
+
+        Raises:
+            UserError: no such hook point, or one that cannot be changed.
+        """
+        self.check_hook_points(list(edits))
+        for name in edits:
+            if name.endswith("hook_resid_mid"):  # TransformerLens 4 has it on the way into the norm only
+                raise UserError(f"{name} can be read but not changed: the residual stream passes it by; use resid_post")
+        places = {name: self._plain_places([name]) for name in edits}
+        with ExitStack() as stack:
+            stack.callback(setattr, self, "_only_bridged", self._only_bridged)
+            models: tuple[Any, ...] = (self.bridge.original_model, self.plain)
+            in_bridge, in_twin = (stack.enter_context(seen_tokens(model.get_input_embeddings())) for model in models)
+            for name, edit in edits.items():
+                hook = self.bridge.hook_dict[name]
+                stack.callback(attach(hook, "hook_out", on_tokens(edit, in_bridge)).remove)
+                found = places[name]
+                if found is None:
+                    self._only_bridged += 1
+                else:
+                    stack.callback(attach(*found[name], on_tokens(edit, in_twin)).remove)
+            yield
+
+    def _plain_places(self, hook_points: Sequence[str]) -> dict[str, tuple[nn.Module, str]] | None:
+        """Where the plain model has hook points; None where it lacks one."""
+        for name in hook_points:
+            if name not in self._places:
+                self._places[name] = self._place(name)
+        found = {name: place for name in hook_points if (place := self._places[name]) is not None}
+        return found if len(found) == len(set(hook_points)) else None
 
     def _bridged(self, tokens: Int[Tensor, "batch context"], hook_points: Sequence[str]) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}

@@ -28,6 +28,7 @@ class Gated(Rule):
     """A gate decides which latents fire, a second affine map how strongly."""
 
     name: ClassVar[str] = "gated"
+    competes: ClassVar[bool] = False
     betas: ClassVar[tuple[float, float]] = (0.0, 0.999)
 
     l1_weight: float = setting(0.2, "price of the gates' sum, in units of the activations' standard deviation", ge=0)

@@ -32,6 +32,7 @@ class JumpReLU(Rule):
     """Every latent above its own learned threshold, with a price on their number."""
 
     name: ClassVar[str] = "jumprelu"
+    competes: ClassVar[bool] = False
     betas: ClassVar[tuple[float, float]] = (0.0, 0.999)
 
     l0_weight: float = setting(2e-3, "price of an active latent per token, or, with target_l0, of missing it", ge=0)

@@ -15,4 +15,9 @@ def normalise(x: Float[Tensor, "tokens d_in"]) -> Float[Tensor, "tokens d_in"]:
 def restore(normalised: Float[Tensor, "tokens d_in"], x: Float[Tensor, "tokens d_in"]) -> Float[Tensor, "tokens d_in"]:
     """Back to the mean and deviation of x; as in their code without the 1e-5."""
     x = x.float() if x.dtype.itemsize < 4 else x
-    return normalised * x.std(1, keepdim=True) + x.mean(1, keepdim=True)
+    return normalised * deviation(x) + x.mean(1, keepdim=True)
+
+
+def deviation(x: Float[Tensor, "tokens d_in"]) -> Float[Tensor, "tokens 1"]:
+    """The standard deviation of each token: what a change of its layer-normed activation is multiplied by."""
+    return (x.float() if x.dtype.itemsize < 4 else x).std(1, keepdim=True)

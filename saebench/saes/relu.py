@@ -21,6 +21,7 @@ class ReLU(Rule):
     """Every latent above zero, with a price on the sum of the values. Decoder rows have unit norm."""
 
     name: ClassVar[str] = "relu"
+    competes: ClassVar[bool] = False
 
     l1_weight: float = setting(0.1, "price of the values' sum, in units of the activations' standard deviation", ge=0)
     initial_l0: int = setting(128, "active latents per token at the start, set through b_enc", ge=1)

@@ -53,6 +53,8 @@ class Rule:
     """Whether each decoder row is kept at unit norm."""
     betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
     """Adam's, as the rule's source has them."""
+    competes: ClassVar[bool] = True
+    """Whether a latent's activation depends on the other latents, or on a number that all of them share."""
     derived_decoder: ClassVar[bool] = False
     """Whether W_dec is computed from the rule's own tensors instead of trained."""
     common: ClassVar[tuple[str, ...]] = ()

@@ -123,6 +123,10 @@ class SAE(nn.Module):
         assert isinstance(tensor, Tensor)
         return tensor
 
+    def rule_tensors(self) -> dict[str, Tensor]:
+        """The rule's own tensors by name."""
+        return {name: self.tensor(name) for name in self._own}
+
     def encode(self, x: Float[Tensor, "... d_in"]) -> SparseCodes:
         """Sparse codes of x, leading dimensions flattened to tokens; only entries above zero.
 

@@ -1,0 +1,78 @@
+"""Continuations of a prompt, token by token, with the keys and values of what was read kept."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from saebench.errors import UserError
+from saebench.lm import LanguageModel
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A continuation.
+
+    Attributes:
+        tokens: what was generated, behind the prompt; an end token ends it and is not among them.
+        logits: of the first of them, that is of what follows the prompt.
+    """
+
+    tokens: Int[Tensor, " generated"]
+    logits: Float[Tensor, " vocab"]
+
+
+@torch.no_grad()
+def generate(
+    lm: LanguageModel,
+    prompt: Int[Tensor, " prompt"],
+    n_tokens: int,
+    temperature: float = 0.0,
+    seed: int = 0,
+) -> Generated:
+    """Continue a prompt under whatever interventions the model stands.
+
+    Args:
+        lm: the model.
+        prompt: its tokens, the begin token among them where the model wants one.
+        n_tokens: how many to generate at most.
+        temperature: what logits are divided by before a token is drawn; 0 takes the likeliest.
+        seed: of the draws. Two runs of one seed draw alike, so they differ only as far as their distributions do.
+
+    Raises:
+        UserError: nothing to continue, too long for the model's context, or logits that are not finite.
+    """
+    if not len(prompt):
+        raise UserError("there is no token to continue; give a prompt")
+    if len(prompt) + n_tokens > lm.context_length:
+        raise UserError(
+            f"{len(prompt)} tokens of prompt and {n_tokens} more do not fit the model's context of {lm.context_length}"
+        )
+    generator = torch.Generator().manual_seed(seed)
+    logits, _, cache = lm.run(prompt[None])
+    first = finite(logits[0, -1])
+    drawn: list[int] = []
+    while len(drawn) < n_tokens:
+        if drawn:
+            logits, _, cache = lm.run(torch.tensor([drawn[-1:]]), cache=cache)
+        token = draw(finite(logits[0, -1]), temperature, generator)
+        if token == lm.tokenizer.eos_token_id:
+            break
+        drawn.append(token)
+    return Generated(torch.tensor(drawn, dtype=torch.long), first)
+
+
+def finite(logits: Float[Tensor, " vocab"]) -> Float[Tensor, " vocab"]:
+    """The logits. Raises UserError where they are not finite."""
+    if not bool(logits.isfinite().all()):
+        raise UserError("the model's logits overflow under these interventions; use smaller strengths")
+    return logits
+
+
+def draw(logits: Float[Tensor, " vocab"], temperature: float, generator: torch.Generator) -> int:
+    """One token; the likeliest at temperature 0."""
+    if temperature == 0:
+        return int(logits.argmax())
+    shares = torch.softmax(logits.cpu().double() / temperature, 0)
+    return int(torch.multinomial(shares, 1, generator=generator))
