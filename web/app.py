@@ -11,21 +11,21 @@ from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from web import errors
-from web.live import Live, LiveEncoder
+from web.live import Live
 from web.middleware.accept import AcceptJson
 from web.middleware.headers import SecurityHeaders
 from web.middleware.kept import Kept
 from web.middleware.limits import BodyLimit
 from web.middleware.origin import LOOPBACK, SameOrigin
 from web.middleware.token import TokenGate
-from web.routes import annotations, features, home, live, saes
+from web.routes import annotations, features, home, live, prompt, saes, steer
 from web.urls import STATIC, urls
 from web.workspace import Workspace
 
 if TYPE_CHECKING:
     from saebench.lm import LanguageModel
 
-ROUTERS = [resource.router for resource in (home, saes, features, live, annotations)]
+ROUTERS = [resource.router for resource in (home, saes, features, live, prompt, steer, annotations)]
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 
 FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
@@ -44,7 +44,6 @@ class Assets(StaticFiles):
 def create_app(
     workspace: Path,
     lm_loader: "Callable[..., LanguageModel] | None" = None,
-    live: Live | None = None,
     token: str | None = None,
     hosts: Collection[str] | None = LOOPBACK,
 ) -> FastAPI:
@@ -52,8 +51,7 @@ def create_app(
 
     Args:
         workspace: the directory that holds `catalog.duckdb`, `saes/` and `indexes/`.
-        lm_loader: opens a language model (`saebench.lm.load_lm`), for the test box; None turns the box off.
-        live: encodes text with an SAE, in place of the encoder made from `lm_loader`.
+        lm_loader: opens a language model (`saebench.lm.load_lm`), for what needs one; None turns that off.
         token: what everybody who asks must bring; None asks for none.
         hosts: the names that the dashboard goes by; None lets any pass.
     """
@@ -73,7 +71,7 @@ def create_app(
         ],
     )
     app.state.workspace = Workspace(workspace)
-    app.state.live = live or (LiveEncoder(workspace, lm_loader) if lm_loader else None)
+    app.state.live = Live(workspace, lm_loader) if lm_loader else None
 
     @app.get(urls.plotly, include_in_schema=False)
     def plotly_js() -> FileResponse:

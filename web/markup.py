@@ -115,3 +115,35 @@ def _spaces(n: int) -> Markup:
 def breakable(text: str) -> Markup:
     """An identifier or path that may break after its dots, slashes, dashes and underscores, and nowhere else."""
     return Markup(re.sub(r"([._/\-]+)(?=.)", r"\1<wbr>", str(escape(text))))
+
+
+def effect_units_html(
+    units: Sequence[Unit], maximum: float, peak: Unit | None, shades: Sequence[int | None], negative: Sequence[bool]
+) -> Markup:
+    """Units in a row, each numbered and with two highlights, between which the stylesheet chooses: the activation's on
+    the scale of `maximum`, and another that is given by its level and sign.
+    """
+    out: list[str] = []
+    for i, (unit, shade, below) in enumerate(zip(units, shades, negative, strict=True)):
+        own = level(unit.activation, maximum)
+        classes = ["u"]
+        classes += [] if own is None else ["t", f"a{own}"]
+        classes += ["peak"] if unit is peak else []
+        classes += [] if shade is None else [f"b{shade}", *(["below"] if below else [])]
+        value = "" if own is None else f' data-v="{number(unit.activation)}"'
+        text = "".join(map(piece_html, unit.pieces))
+        out.append(f'<span class="{" ".join(classes)}" data-i="{i}"{value}>{text}</span>')
+    return Markup("".join(out))
+
+
+def continuation_html(units: Sequence[Unit], about: Sequence[str], n_prompt: int) -> Markup:
+    """A prompt (muted) and what follows it, shaded by each unit's activation, which is a share; `about` says on hover
+    what each consists of.
+    """
+    sides: tuple[list[str], list[str]] = ([], [])
+    for unit, said in zip(units, about, strict=True):
+        shade = level(unit.activation, 1.0)
+        text = "".join(map(piece_html, unit.pieces))
+        shown = text if shade is None else f'<span class="t a{shade}" title="{escape(said)}">{text}</span>'
+        sides[unit.start >= n_prompt].append(shown)
+    return Markup(f'<span class="given">{"".join(sides[0])}</span>{"".join(sides[1])}')

@@ -2,5 +2,9 @@
 
 from web.urls import urls
 
-NAVIGATION = (("SAEs", urls.home()),)
+NAVIGATION = (
+    ("SAEs", urls.home()),
+    ("Prompt", urls.prompt()),
+    ("Steer", urls.steer()),
+)
 """(title, address), from left to right."""

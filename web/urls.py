@@ -1,6 +1,7 @@
 """The one place that builds URLs. Everything a page shows is in its URL, so every view is a link."""
 
 import hashlib
+from collections.abc import Mapping
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -88,8 +89,28 @@ class Urls:
         """Where the test box sends its text."""
         return f"/saes/{quote(sae_id, safe='')}/features/{feature}/live" + _query(query)
 
+    def prompt(self, **query: str | int | None) -> str:
+        """The prompt page; `query`: sae, corpus, text, token."""
+        return "/prompt" + _query(query)
 
-def _query(values: dict[str, str | int | None]) -> str:
+    def prompt_result(self, **query: str | int | None) -> str:
+        """What the prompt page shows below its text."""
+        return "/prompt/result" + _query(query)
+
+    def steer(self, **query: str | int | float | None) -> str:
+        """The steer page; `query`: sae, corpus, features, text, tokens, temperature, seed."""
+        return "/steer" + _query(query)
+
+    def steer_result(self, **query: str | int | float | None) -> str:
+        """What the steer page shows below its form."""
+        return "/steer/result" + _query(query)
+
+    def steer_find(self, **query: str | int | None) -> str:
+        """Features by number or by what is said of them, for the steer page; `query`: sae, corpus, q."""
+        return "/steer/find.json" + _query(query)
+
+
+def _query(values: Mapping[str, str | int | float | None]) -> str:
     kept = {name: value for name, value in values.items() if value not in (None, "")}
     return "?" + urlencode(kept) if kept else ""
 

@@ -8,6 +8,7 @@ function dressed(figure) {
   const font = { family: getComputedStyle(document.body).fontFamily, size: 11, color: colour("--muted") };
   const data = figure.data.map((trace) => {
     const shade = role[trace.meta] ?? role.accent;
+    if (trace.type === "heatmap") return { ...trace, colorscale: [[0, colour("--sunken")], [1, shade]] };
     return { ...trace, marker: { ...trace.marker, color: shade }, line: { ...trace.line, color: shade } };
   });
   const layout = {
@@ -33,7 +34,7 @@ async function draw(plot) {
   plot.on("plotly_click", ({ points: [point] }) => plot.dispatchEvent(new CustomEvent("bar", { bubbles: true, detail: point.customdata })));
 }
 
-const drawAll = () => document.querySelectorAll(".plot").forEach(draw);
+export const drawAll = () => document.querySelectorAll(".plot").forEach(draw);
 
 /** Mark `value` on a figure's x axis with a thin line; no value, no line. */
 export function pin(plot, value) {

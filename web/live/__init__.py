@@ -1,0 +1,23 @@
+"""The model at work for the dashboard: codes of any text, the effect of removing a feature, steered continuations.
+
+Nothing here imports torch until it is used: pages are there before the model is.
+"""
+
+from web.live.codes import LiveCodes, live_codes
+from web.live.effects import Effects, live_effects
+from web.live.models import BusyError, CannotOpenError, Live
+from web.live.steering import Continuation, Steered, Steering, live_steering
+
+__all__ = [
+    "BusyError",
+    "CannotOpenError",
+    "Continuation",
+    "Effects",
+    "Live",
+    "LiveCodes",
+    "Steered",
+    "Steering",
+    "live_codes",
+    "live_effects",
+    "live_steering",
+]

@@ -1,0 +1,136 @@
+"""A prompt continued twice: by the model as it is, and with features added to what it computes."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from saebench.errors import UserError
+from web.live.models import InUse, Live
+from web.live.windows import windows
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from saebench.interventions import Generated
+
+MOST_NEXT = 15
+
+
+class Steering(NamedTuple):
+    """A feature and the activation that is added to it at every token, in the SAE's units."""
+
+    sae: str
+    feature: int
+    activation: float
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """A prompt and what was generated behind it.
+
+    Attributes:
+        pieces: source bytes of each token, the prompt's first.
+        activations: of the steered features, as the model without steering reads this text.
+    """
+
+    pieces: list[bytes]
+    activations: Float[np.ndarray, "features tokens"]
+
+
+class Next(NamedTuple):
+    """A token that may follow the prompt, and its probability without and with steering."""
+
+    token: bytes
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class Steered:
+    """A prompt with and without steering.
+
+    Attributes:
+        n_prompt: how many of the tokens are the prompt's.
+        before: the continuation without.
+        after: the continuation with.
+        next: the likeliest tokens behind the prompt by the larger of their two probabilities.
+        divergence: nats, KL(without ‖ with) of the token behind the prompt.
+    """
+
+    n_prompt: int
+    before: Continuation
+    after: Continuation
+    next: list[Next]
+    divergence: float
+
+
+def live_steering(
+    live: Live, features: Sequence[Steering], text: str, n_tokens: int, temperature: float, seed: int
+) -> Steered:
+    """Continue a text with and without features added, from the same seed.
+
+    Raises:
+        UserError: model or SAE cannot be opened or do not fit each other, an unknown feature, a text that does not fit
+            the model's context, strengths that overflow.
+        BusyError: too many wait for the model.
+    """
+    import torch
+
+    from saebench.interventions import Add, generate, intervened
+
+    adds = [Add(sae=f.sae, feature=f.feature, activation=f.activation) for f in features]
+    with live.using(*dict.fromkeys(f.sae for f in features)) as use, torch.inference_mode():
+        prompt, *rest = windows(use, text)
+        if rest or prompt.tokens.shape[1] + n_tokens > use.lm.context_length:
+            length = sum(len(window.pieces) for window in (prompt, *rest))
+            raise UserError(
+                f"the text has {length} tokens and {n_tokens} are to follow; the model reads {use.lm.context_length} "
+                "at most, one of them to begin with. Shorten the text or ask for fewer"
+            )
+        how = (prompt.tokens[0], n_tokens, temperature, seed)
+        plain = generate(use.lm, *how)
+        with intervened(use.lm, adds, use.saes):
+            steered = generate(use.lm, *how)
+        before, after = (
+            Continuation(
+                [*prompt.pieces, *(use.source.vocabulary[token] for token in found.tokens.tolist())],
+                _activations(use, features, torch.cat([prompt.tokens[0], found.tokens]), int(prompt.ordinary[0])),
+            )
+            for found in (plain, steered)
+        )
+        return Steered(len(prompt.pieces), before, after, *_next(use, plain, steered))
+
+
+def _activations(
+    use: InUse, features: Sequence[Steering], tokens: "Int[Tensor, ' read']", begin: int
+) -> Float[np.ndarray, "features tokens"]:
+    """Of every steered feature at every token behind the first `begin`, the model being as it is."""
+    import torch
+
+    from saebench.interventions.needed import activations_of
+
+    by_sae: dict[str, list[int]] = defaultdict(list)
+    for row, steering in enumerate(features):
+        by_sae[steering.sae].append(row)
+    found = use.lm.activations(tokens[None], list({use.saes[sae].hook_point for sae in by_sae}))
+    out = np.zeros((len(features), len(tokens) - begin), np.float32)
+    for name, rows in by_sae.items():
+        sae, hook_point = use.saes[name]
+        numbers = sorted({features[row].feature for row in rows})
+        read = activations_of(sae, torch.tensor(numbers, device=use.lm.device))(found[hook_point][0, begin:].float())
+        for row in rows:
+            out[row] = read[:, numbers.index(features[row].feature)].cpu().numpy()
+    return out
+
+
+def _next(use: InUse, before: "Generated", after: "Generated") -> tuple[list[Next], float]:
+    """The likeliest next tokens, and how far apart the two distributions are."""
+    logs = [found.logits.double().log_softmax(0) for found in (before, after)]
+    shares = [each.exp() for each in logs]
+    likeliest = shares[0].maximum(shares[1]).topk(min(MOST_NEXT, len(shares[0]))).indices.tolist()
+    rows = [Next(use.source.vocabulary[i], float(shares[0][i]), float(shares[1][i])) for i in likeliest]
+    return rows, float((shares[0] * (logs[0] - logs[1])).sum().clamp_min(0))
