@@ -123,7 +123,7 @@ def test_typing_into_the_test_box(opened, address: str, sae: str):
     expect(page.locator("#live-said")).to_contain_text("tokens", timeout=60_000)
     expect(page.locator("#live-output .context")).to_have_text("def f(self):")
     page.fill("#live-text", "x" * 8001)
-    expect(page.locator("#live-said")).to_contain_text("the test box takes 8,000")
+    expect(page.locator("#live-said")).to_contain_text("this takes 8,000")
 
 
 def test_examples_open_mark_the_histogram_and_go_to_the_box(opened, address: str, sae: str, store: FeatureStore):

@@ -78,9 +78,13 @@ def test_what_cannot_be_ranked_is_said(client: TestClient, query: dict, status: 
 
 
 def test_without_model_or_index_the_page_says_so(workspace: Path, tmp_path: Path):
-    assert "runs without a language model" in TestClient(web.create_app(workspace)).get("/prompt").text
-    assert "saebench demo" in TestClient(web.create_app(tmp_path, load_lm)).get("/prompt").text
-    assert TestClient(web.create_app(tmp_path, load_lm)).get("/prompt.json?text=x").status_code == 404
+    assert (
+        "runs without a language model" in TestClient(web.create_app(workspace), "http://127.0.0.1").get("/prompt").text
+    )
+    assert "saebench demo" in TestClient(web.create_app(tmp_path, load_lm), "http://127.0.0.1").get("/prompt").text
+    assert (
+        TestClient(web.create_app(tmp_path, load_lm), "http://127.0.0.1").get("/prompt.json?text=x").status_code == 404
+    )
 
 
 @pytest.mark.browser

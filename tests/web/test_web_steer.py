@@ -114,7 +114,7 @@ def test_what_cannot_be_steered_is_said(client: TestClient, query: dict, status:
 
 
 def test_without_a_model_the_page_says_so(workspace: Path):
-    bare = TestClient(web.create_app(workspace))
+    bare = TestClient(web.create_app(workspace), "http://127.0.0.1")
     assert "runs without a language model" in bare.get("/steer").text
     assert bare.get("/steer.json", params=QUERY | {"features": "1:1"}).status_code == 503
 
