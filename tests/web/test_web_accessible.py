@@ -18,6 +18,10 @@ PAGES = {
     "dead feature": f"/saes/{synthetic.SAE}/features/{synthetic.DEAD[0]}",
     "card": f"/saes/{synthetic.SAE}/features/5?embed=1",
     "wrong filter": f"/saes/{synthetic.SAE}?filter=nope+%3E+1",
+    "prompt": f"/prompt?sae={synthetic.SAE}&text=for+item+in+items",
+    "prompt without text": f"/prompt?sae={synthetic.SAE}",
+    "steer": f"/steer?sae={synthetic.SAE}&features=9:1&text=for+item&tokens=8",
+    "steer without features": f"/steer?sae={synthetic.SAE}",
     "error": "/nowhere",
 }
 
