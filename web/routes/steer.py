@@ -127,4 +127,4 @@ def steer_result(
         view = view_of(request, here, sae, features, text, corpus, tokens, temperature, seed)
     except ProblemError as error:
         return page("problem.html", error.problem.status, error=error.problem)
-    return page("steer_result.html", view=view, next_seed=seed + 1)
+    return page("steer_result.html", view=view)
