@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from store.annotations import Annotations
 from store.catalog import Catalog
 from store.compare import Comparison, check_same_text, codes_of, compared, decoder
+from store.described import COLUMNS, described, said_of
 from store.errors import StoreError, explained
 from store.feature import Feature
 from store.index import Context, Index
@@ -129,6 +130,17 @@ class FeatureStore:
         index = self.index(sae, corpus)
         return relation(self._cursor, *self._labelled(index))
 
+    def described(self, sae: str | None = None, corpus: str | None = None) -> Relation:
+        """The columns of `features`, and beside them `explanation` and `explanation_score` (the best of the feature, or
+        NULL), `nearest` and `nearest_cosine` (the feature whose decoder row is nearest).
+        """
+        return relation(self._cursor, *self._described(self.index(sae, corpus)))
+
+    def said(self, sae: str, features: Sequence[int]) -> list[tuple[str | None, str | None, float | None]]:
+        """What is said of some features of an SAE, in their order: label, best explanation, its score; or None."""
+        self._mirror.refresh()
+        return said_of(self._cursor, sae, features)
+
     def search(
         self,
         sae: str | None = None,
@@ -151,7 +163,7 @@ class FeatureStore:
             promoted: features that keep such a token among those whose logits they raise most. Column: `promotes`
                 (logit per unit of activation).
             suppressed: the same for those lowered most. Column: `suppresses`.
-            where: an SQL condition over the columns of `features`.
+            where: an SQL condition over the columns of `described`, which follow those found by.
 
         Raises:
             StoreError: nothing to search for, no such token (names those that are near), or a bad condition.
@@ -168,7 +180,7 @@ class FeatureStore:
             criteria.append(by_logit(index, suppressed, -1))
         if not criteria and where is None:
             raise StoreError("say what to search for: text=, token=, promoted=, suppressed= or where=")
-        source, title, columns = self._labelled(index)
+        source, title, columns = self._described(index)
         query, columns = joined(source, columns, criteria)
         found = relation(self._cursor, query, f"search in {title}", columns)
         if where is not None:
@@ -380,6 +392,11 @@ class FeatureStore:
         else:
             source = f"SELECT *, NULL::VARCHAR AS label FROM {index.table('feature')}"
         return source, f"features of {index.id}", (*index.features.columns, "label")
+
+    def _described(self, index: Index) -> tuple[str, str, tuple[str, ...]]:
+        """The same with explanations and the nearest feature."""
+        source, title, columns = self._labelled(index)
+        return described(index, split_index_id(index.id)[0], source), title, (*columns, *COLUMNS)
 
     def _sae_of(self, sae: str | None, feature: int | None) -> str:
         """The SAE of that id, or the only one indexed, if it has such a feature; its corpora do not matter."""
