@@ -5,22 +5,17 @@ Decisions:
 - An SAE without explanations is spared their grouping: sorting a list must stay a matter of milliseconds.
 """
 
-from collections.abc import Sequence
-
-import pyarrow as pa
-
 from store.index import Index
 from store.reading import literal
-from store.relation import Cursor
 
 COLUMNS = ("explanation", "explanation_score", "nearest", "nearest_cosine")
 
 
-def _explanations(sae: str, among: str = "true") -> str:
+def _explanations(sae: str) -> str:
     """The best explanation of each feature that has one: feature, explanation, explanation_score."""
     order = "ORDER BY score DESC NULLS LAST, method, version, text"
     return f"""SELECT feature, first(text {order}) AS explanation, first(score {order}) AS explanation_score
-               FROM memory.main.explanation WHERE sae = {literal(sae)} AND {among} GROUP BY feature"""
+               FROM memory.main.explanation WHERE sae = {literal(sae)} GROUP BY feature"""
 
 
 def described(index: Index, sae: str, features: str) -> str:
@@ -35,14 +30,3 @@ def described(index: Index, sae: str, features: str) -> str:
                FROM {index.table("neighbour")} WHERE rank = 0"""
     return f"""SELECT f.*, e.explanation, e.explanation_score, n.nearest, n.nearest_cosine
                FROM ({features}) AS f LEFT JOIN ({said}) AS e USING (feature) LEFT JOIN ({near}) AS n USING (feature)"""
-
-
-def said_of(cursor: Cursor, sae: str, features: Sequence[int]) -> list[tuple[str | None, str | None, float | None]]:
-    """(label, best explanation, its score) of some features of an SAE, in their order."""
-    reader = cursor()
-    reader.register("given", pa.table({"feature": pa.array(features, pa.int32()), "place": range(len(features))}))
-    explanations = _explanations(sae, "feature IN (SELECT feature FROM given)")
-    sql = f"""SELECT label, explanation, explanation_score FROM given
-              LEFT JOIN (SELECT feature, label FROM memory.main.label WHERE sae = {literal(sae)}) USING (feature)
-              LEFT JOIN ({explanations}) USING (feature) ORDER BY place"""
-    return reader.execute(sql).fetchall()

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from store.annotations import Annotations
 from store.catalog import Catalog
 from store.compare import Comparison, check_same_text, codes_of, compared, decoder
-from store.described import COLUMNS, described, said_of
+from store.described import COLUMNS, described
 from store.errors import StoreError, explained
 from store.feature import Feature
 from store.index import Context, Index
@@ -28,9 +28,9 @@ from store.mirror import TABLES, Mirror
 from store.reading import attach, literal, quoted
 from store.relation import Cursor, Relation, relation
 from store.remarks import Boards, Remarks, Said
-from store.revision import changed
+from store.revision import catalog_revision, changed
 from store.search import activity, by_logit, by_text, by_token, joined
-from store.workspace import CATALOG, index_files, indexes_folder, split_index_id
+from store.workspace import index_files, indexes_folder, split_index_id
 
 _TICK = 100_000_000
 """Nanoseconds; within some of them two changes of a folder may bear the same time."""
@@ -49,6 +49,7 @@ class FeatureStore:
         self._lock = threading.Lock()
         self._attached: dict[Path, Index] = {}
         self._checked: set[Path] = set()
+        self._entries: dict[str, tuple[object, list[dict[str, Any]]]] = {}
         self._closed = False
         self._listed: tuple[int | None, dict[str, Path]] = (None, {})
         settings: dict[str, Any] = {"memory_limit": memory_limit, "temp_directory": ""}
@@ -135,11 +136,6 @@ class FeatureStore:
         NULL), `nearest` and `nearest_cosine` (the feature whose decoder row is nearest).
         """
         return relation(self._cursor, *self._described(self.index(sae, corpus)))
-
-    def said(self, sae: str, features: Sequence[int]) -> list[tuple[str | None, str | None, float | None]]:
-        """What is said of some features of an SAE, in their order: label, best explanation, its score; or None."""
-        self._mirror.refresh()
-        return said_of(self._cursor, sae, features)
 
     def search(
         self,
@@ -466,7 +462,14 @@ class FeatureStore:
             raise StoreError("this store has been closed; open it again")
 
     def _catalogued(self, kind: str) -> list[dict[str, Any]]:
-        return Catalog(self.workspace).all(kind) if (self.workspace / CATALOG).exists() else []
+        """Entries of the catalogue, read again when it has changed: opening it costs some 20 ms."""
+        stamp = catalog_revision(self.workspace)
+        if stamp is None:
+            return []
+        known = self._entries.get(kind)
+        if known is None or known[0] != stamp:
+            known = self._entries[kind] = (stamp, Catalog(self.workspace).all(kind))
+        return known[1]
 
     def __repr__(self) -> str:
         return f"<FeatureStore {self.workspace}: {', '.join(self._files()) or 'no index'}>"

@@ -17,7 +17,7 @@ KINDS = {"fires": "token", "promotes": "promoted", "suppresses": "suppressed"}
 """What `FeatureStore.search` calls that which a prefix asks for."""
 
 FOUND = {
-    "text": ("said",),
+    "text": ("said", "score", "labelled"),
     "token": ("token_share",),
     "promoted": ("promotes",),
     "suppressed": ("suppresses",),

@@ -86,11 +86,7 @@ class Workspace:
 
     def config(self, sae_id: str) -> Row:
         """An SAE's config.yaml; empty where there is none."""
-        try:
-            data = yaml.safe_load((self.path / "saes" / sae_id / "config.yaml").read_text(encoding="utf-8"))
-        except (OSError, ValueError, yaml.YAMLError):
-            return {}
-        return data if isinstance(data, dict) else {}
+        return _config(*_file(self.path / "saes" / sae_id / "config.yaml"))
 
     def metrics(self, sae_id: str) -> list[Row]:
         """An SAE's training metrics so far."""
@@ -160,3 +156,21 @@ class Workspace:
 async def workspace(request: Request) -> Workspace:
     """The app's workspace, for FastAPI to inject."""
     return request.app.state.workspace
+
+
+def _file(path: Path) -> tuple[Path, int, int]:
+    """A file and what changes when it is written: what is read of it is kept until then."""
+    try:
+        state = path.stat()
+    except OSError:
+        return path, 0, 0
+    return path, state.st_mtime_ns, state.st_size
+
+
+@lru_cache(maxsize=64)
+def _config(path: Path, _changed: int, _size: int) -> Row:
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return data if isinstance(data, dict) else {}

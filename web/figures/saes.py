@@ -25,18 +25,24 @@ def histogram(bins: Bins, *, column: str, x: str, name: str) -> Figure:
 
 
 def heat_map(grid: Grid, *, columns: tuple[str, str], x: str, y: str, names: tuple[str, str]) -> Figure:
-    """Features by two numbers, both on log axes; the colour is the logarithm of how many there are."""
+    """Features by two numbers, both on log axes; the colour is the logarithm of how many there are.
+
+    Without gaps between cells plotly would draw an image with a style attribute, which the page's policy refuses.
+    """
     middles = [(np.log10(edges[:-1]) + np.log10(edges[1:])) / 2 for edges in (grid.x, grid.y)]
     cells = [
         [[*grid.x[i : i + 2].tolist(), *grid.y[j : j + 2].tolist(), count] if count else None for i, count in row]
         for j, row in enumerate(map(enumerate, grid.counts.tolist()))
     ]
+    most = max(1.0, float(np.log10(grid.counts.max())))
     trace = go.Heatmap(
         x=middles[0].tolist(),
         y=middles[1].tolist(),
         z=[[float(np.log10(count)) if count else None for count in row] for row in grid.counts.tolist()],
-        zmin=0,
-        zmax=max(1.0, float(np.log10(max(grid.counts.max(), 1)))),
+        zmin=-most / 4,
+        zmax=most,
+        xgap=0.5,
+        ygap=0.5,
         customdata=cells,
         hovertemplate=f"{names[0]} %{{customdata[0]:.3g}} – %{{customdata[1]:.3g}}<br>"
         f"{names[1]} %{{customdata[2]:.3g}} – %{{customdata[3]:.3g}}<br>%{{customdata[4]:,}} features<extra></extra>",
@@ -60,7 +66,10 @@ def _histogram(drawn: Float[np.ndarray, " bins+1"], bins: Bins, *, column: str, 
         hovertemplate=f"{name} %{{customdata[0]:.3g}} – %{{customdata[1]:.3g}}<br>%{{y:,}} features<extra></extra>",
         meta="active",
     )
-    figure = plain(go.Figure(trace), layout(x, "features", log_y=False))
+    shape = layout(x, "features", log_y=False)
+    margin = 0.02 * (drawn[-1] - drawn[0])
+    shape["xaxis"]["range"] = [float(drawn[0] - margin), float(drawn[-1] + margin)]
+    figure = plain(go.Figure(trace), shape)
     figure["layout"]["meta"] = [column]
     return figure
 

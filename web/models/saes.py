@@ -11,9 +11,9 @@ class FeatureRow(BaseModel):
     """One feature in a list."""
 
     feature: int
-    label: str | None
-    explanation: str | None = Field(description="the best one")
-    explanation_score: float | None
+    said: str | None = Field(description="its label or else its best explanation; searched for words, what holds them")
+    score: float | None = Field(description="of that explanation")
+    labelled: bool
     n_active: int
     density: float
     max_activation: float | None
@@ -26,7 +26,6 @@ class FeatureRow(BaseModel):
     nearest: int | None = Field(description="feature whose decoder direction is nearest")
     nearest_cosine: float | None
     promoted: list[str]
-    said: str | None = Field(None, description="the label or explanation that was found by its words")
     token_share: float | None = Field(None, description="share of its activation on the tokens searched for")
     promotes: float | None = Field(None, description="logit of the promoted token searched for")
     suppresses: float | None = Field(None, description="logit of the suppressed token searched for")

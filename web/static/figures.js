@@ -3,18 +3,12 @@
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-/** A colour made of three numbers or six hexadecimal digits, let through by `alpha`. */
-function faded(shade, alpha) {
-  const digits = shade.startsWith("#") ? [1, 3, 5].map((at) => parseInt(shade.slice(at, at + 2), 16)) : shade.match(/\d+/g);
-  return `rgba(${digits.slice(0, 3).join(",")},${alpha})`;
-}
-
 function dressed(figure) {
   const role = { active: colour("--active"), negative: colour("--negative"), accent: colour("--accent"), muted: colour("--muted") };
   const font = { family: getComputedStyle(document.body).fontFamily, size: 11, color: colour("--muted") };
   const data = figure.data.map((trace) => {
     const shade = role[trace.meta] ?? role.accent;
-    if (trace.type === "heatmap") return { ...trace, colorscale: [[0, faded(shade, 0.16)], [1, shade]] };
+    if (trace.type === "heatmap") return { ...trace, colorscale: [[0, colour("--sunken")], [1, shade]] };
     return { ...trace, marker: { ...trace.marker, color: shade }, line: { ...trace.line, color: shade } };
   });
   const layout = {

@@ -3,6 +3,7 @@
 
 const ROW = 28;
 const KEPT = 40;
+const PAUSE = 50;
 
 export function scrolling(box) {
   const table = box.querySelector("table");
@@ -14,6 +15,7 @@ export function scrolling(box) {
   const [above, below] = [gap(), gap()];
   const kept = new Map();
   const shown = new Map();
+  let loading = false;
   let settling;
 
   function gap() {
@@ -37,14 +39,30 @@ export function scrolling(box) {
     return kept.get(n);
   }
 
-  async function fill(n, body) {
+  async function fill([n, body]) {
+    body.dataset.tried = "yes";
     const html = await fetched(n);
     if (html === undefined || !body.isConnected) return;
     const rows = document.createElement("tbody");
     rows.innerHTML = html;
-    rows.dataset.window = n;
     body.replaceWith(rows);
     shown.set(n, rows);
+  }
+
+  const inView = ([n]) => n * size * ROW < box.scrollTop + box.clientHeight && (n + 1) * size * ROW > box.scrollTop;
+  const empty = () => [...shown].filter(([, body]) => body.hasAttribute("aria-hidden") && !body.dataset.tried);
+
+  // One batch at a time, so that dragging through the list asks for where it stops and not for all it passed: what is in
+  // view first, and when that has been drawn, what is beside it.
+  async function load() {
+    if (loading) return;
+    loading = true;
+    while (empty().length && box.isConnected) {
+      if (!empty().some(inView)) await new Promise((done) => { setTimeout(done, PAUSE); });
+      const seen = empty().filter(inView);
+      await Promise.all((seen.length ? seen : empty().slice(0, 1)).map(fill));
+    }
+    loading = false;
   }
 
   function show() {
@@ -52,20 +70,17 @@ export function scrolling(box) {
     const wanted = [middle - 1, middle, middle + 1].filter((n) => n >= 0 && n <= last);
     if (wanted.every((n) => shown.has(n))) return;
     for (const [n, body] of shown) if (!wanted.includes(n)) { body.remove(); shown.delete(n); }
-    const fresh = [];
     for (const n of wanted) {
-      let body = shown.get(n);
-      if (!body) {
-        body = gap();
+      if (!shown.has(n)) {
+        const body = gap();
         stretch(body, rowsIn(n));
         shown.set(n, body);
-        fresh.push([n, body]);
       }
-      table.insertBefore(body, below);
+      table.insertBefore(shown.get(n), below);
     }
     stretch(above, wanted[0] * size);
     stretch(below, Math.max(0, total - (wanted.at(-1) + 1) * size));
-    fresh.sort(([a], [b]) => Math.abs(a - middle) - Math.abs(b - middle)).forEach(([n, body]) => fill(n, body));
+    load();
   }
 
   function tell() {

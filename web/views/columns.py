@@ -16,7 +16,7 @@ class Column(NamedTuple):
     title: str
     hint: str
     kind: str
-    """How a cell is shown: number, share, fixed, density, token, nearest."""
+    """How a cell is shown: number, share, fixed, density, piece, nearest."""
     falling: bool = True
     """Whether the first click puts the largest on top."""
 
@@ -27,7 +27,7 @@ CHOICE = (
     Column("mean", "mean", "mean", "mean activation where it fires", "number"),
     Column("n", "n_active", "tokens", "tokens it fires on", "number"),
     Column("docs", "documents_share", "documents", "share of documents it fires in", "share"),
-    Column("token", "top_token", "peak token", "token that carries most of its activation", "token", False),
+    Column("token", "top_token", "peak token", "token that carries most of its activation", "piece", False),
     Column("token_share", "top_token_share", "its share", "how much of its activation the peak token carries", "share"),
     Column("norm", "decoder_norm", "norm", "norm of its decoder direction", "number"),
     Column("cosine", "encoder_decoder_cosine", "enc·dec", "cosine between encoder and decoder direction", "fixed"),

@@ -15,7 +15,7 @@ from web.views.columns import CHOICE, Column, Head, chosen, heads, toggled
 from web.views.problem import TypedProblem, explain
 from web.workspace import DEFAULT_ORDER, Row, Workspace
 
-WINDOW = 80
+WINDOW = 48
 """Rows that are fetched at once; the browser holds three windows."""
 
 
@@ -72,7 +72,7 @@ class Table:
     @property
     def anything_said(self) -> bool:
         """Whether a row here has a label or an explanation."""
-        return any(row["label"] or row["explanation"] for row in self.rows)
+        return any(row["said"] for row in self.rows)
 
     @property
     def words(self) -> str:
@@ -80,12 +80,11 @@ class Table:
         return str(conditions(self.query.search).get("text", "")) if self.query.search else ""
 
     @property
-    def instead(self) -> list[tuple[str, str]]:
-        """Searches for the words as a token: (what it finds, what to type)."""
+    def instead(self) -> list[str]:
+        """Searches for the word as a token, alone and behind a blank."""
         if not self.words or " " in self.words:
             return []
-        return [(f"features that {kind}", asked(kind, f"{blank}{self.words}"))
-                for kind in ("fires", "promotes") for blank in (" ", "")]  # fmt: skip
+        return [asked(kind, blank + self.words) for kind in ("fires", "promotes") for blank in (" ", "")]
 
     def without_or_with(self, column: Column) -> str:
         """What an address names to show or hide a column."""
@@ -140,16 +139,14 @@ def blamed(here: Workspace, index: Row, query: TableQuery) -> tuple[str, str]:
 
 
 def rows(here: Workspace, index: Row, found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Everything a row shows of the features found."""
+    """Everything a row shows of the features found, what they were found by included."""
     numbers = [row["feature"] for row in found]
     known = here.features(index).take(np.array(numbers, np.int64)).to_pylist()
     said = here.store.said(index["sae_id"], numbers)
-    out = []
-    for row, more, (label, explanation, score) in zip(known, found, said, strict=True):
-        row.update({"said": None, **more}, label=label, explanation=explanation, explanation_score=score)
-        row["bar"] = bar(row["density"])
-        out.append(row)
-    return out
+    for row, more in zip(known, found, strict=True):
+        text, score, labelled = said.get(row["feature"], (None, None, False))
+        row.update({"said": text, "score": score, "labelled": labelled, "bar": bar(row["density"]), **more})
+    return known
 
 
 def row_links(sae_id: str, query: TableQuery, corpus: str | None) -> str:
