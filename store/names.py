@@ -50,6 +50,9 @@ NAMES = (
 )
 """Columns of `FeatureStore.described`, those most asked for first."""
 
+_WORDS = (duckdb.token_type.identifier, duckdb.token_type.keyword)
+"""DuckDB counts words among keywords that mean something to it elsewhere, such as `locked`."""
+
 SHORT = {name.short: name.column for name in NAMES if name.short}
 """Column by short name."""
 
@@ -61,7 +64,7 @@ def full_names(expression: str) -> str:
     out, copied = [], 0
     for (start, kind), (end, following) in pairwise(tokens):
         word = data[start:end].rstrip()
-        column = SHORT.get(word.decode().lower()) if kind == duckdb.token_type.identifier else None
+        column = SHORT.get(word.decode().lower()) if kind in _WORDS else None
         called = following == duckdb.token_type.operator and data[end : end + 1] == b"("
         field = data[:start].rstrip().endswith(b".")
         if column and not called and not field:

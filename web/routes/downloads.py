@@ -63,6 +63,7 @@ def _file(
 ) -> StreamingResponse:
     index = here.index(sae_id, corpus)
     try:
+        here.found(index, filter, order, search)
         relation = here.selection(sae_id, index["corpus_id"], filter, order, search)
     except StoreError as error:
         raise ProblemError(422, "The list cannot be read", str(error)) from None

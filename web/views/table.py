@@ -145,7 +145,8 @@ def rows(here: Workspace, index: Row, found: Sequence[dict[str, Any]]) -> list[d
     said = here.store.said(index["sae_id"], numbers)
     for row, more in zip(known, found, strict=True):
         text, score, labelled = said.get(row["feature"], (None, None, False))
-        row.update({"said": text, "score": score, "labelled": labelled, "bar": bar(row["density"]), **more})
+        row.update(said=text, score=score, explanation_score=score, labelled=labelled, bar=bar(row["density"]))
+        row.update(more)
     return known
 
 
