@@ -1,11 +1,10 @@
-"""How long the feature table takes, as a person sees it: `python benchmarks/feature_table.py [--workspace DIR] [--out F]`.
+"""How long the feature table takes, as a person sees it: `python benchmarks/feature_table.py [--workspace DIR]`.
 
 A real uvicorn serves an index; a real Chromium opens the SAE's page at 1280 × 800. Measured in the browser, from the
-click or the scroll to the frame after the rows are there: sorting by another column, each time by one that is not
-sorted by, filters that nobody has asked for before, and jumps to places all over the list. A jump is over when every row
-in view has its cells; a second round goes to the same places, whose rows the browser holds or the server has ready.
-Beside them, through HTTP alone: the whole page and one window of rows, warm. Without `--workspace` an index of synthetic
-codes is built (see store_scale.py). `--out FILE.json` writes that file and FILE.md.
+click or the scroll to the frame after the rows are there: sorting by another column, filters that nobody has asked for
+before, and jumps to places all over the list. All are over when the rows in view have their cells; a second round of
+jumps goes to the same places. Beside them, through HTTP alone: the whole page and one window of rows, warm. Without
+`--workspace` an index of synthetic codes is built (see store_scale.py). `--out FILE.json` writes that file and FILE.md.
 """
 
 import argparse
@@ -58,7 +57,8 @@ undefined;
 """
 SORT = """order => {
   const before = box();
-  const link = [...document.querySelectorAll("#features th a")].find((a) => new URL(a.href).searchParams.get("order").startsWith(order));
+  const links = [...document.querySelectorAll("#features th a")];
+  const link = links.find((a) => new URL(a.href).searchParams.get("order").startsWith(order));
   return timed(() => link.click(), () => box() && box() !== before && filled());
 }"""
 FILTER = """text => {
@@ -165,8 +165,8 @@ def report(row: dict) -> str:
     lines = [
         "# The feature table",
         "",
-        f"{row['features']:,} features, {row['codes']:,} codes; {row['rows_in_the_page']} rows in the page at most. Times",
-        "in ms, in Chromium from the click or the scroll to painted rows; `benchmarks/feature_table.py` says how.",
+        f"{row['features']:,} features, {row['codes']:,} codes; {row['rows_in_the_page']} rows in the page. Times in",
+        "ms, in Chromium from the click or the scroll to painted rows; `benchmarks/feature_table.py` says how.",
         "",
         *markdown(["", "n", "median", "p95", "longest"], [[name, *part.values()] for name, part in row["ms"].items()]),
         "",

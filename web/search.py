@@ -5,8 +5,8 @@
     promotes:" def"              raises this token's logit most
     suppresses:"\\n"              lowers it most
 
-What stands in double quotes is a token's exact text, with \\n, \\t, \\" and \\\\ for what cannot be typed; without quotes it
-ends at the next blank. Several of one kind: one of them is enough; of different kinds: all must hold.
+What stands in double quotes is a token's exact text, with \\n, \\t, \\" and \\\\ for what cannot be typed; without
+quotes it ends at the next blank. Several of one kind: one of them is enough; of different kinds: all must hold.
 """
 
 import re

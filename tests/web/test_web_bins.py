@@ -14,10 +14,7 @@ _ANY = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60).map(np.array)
 
 
 def brute(values: np.ndarray, edges: np.ndarray) -> list[int]:
-    last = len(edges) - 2
-    return [
-        sum(low <= v < high or (i == last and v == high) for v in values) for i, (low, high) in enumerate(pairwise(edges))
-    ]
+    return [sum(low <= v < high or v == high == edges[-1] for v in values) for low, high in pairwise(edges)]
 
 
 @given(_POSITIVE)

@@ -41,8 +41,8 @@ def test_any_place_of_the_list_shows_its_rows(opened: Open, address: str, sae: s
         assert at
         assert box["y"] <= at["y"] < box["y"] + box["height"], row
         assert page.locator(".scroll tbody tr[aria-rowindex]").count() <= 3 * WINDOW
-    heights = page.locator("tr[aria-rowindex]").evaluate_all("rows => rows.map(row => row.getBoundingClientRect().height)")
-    assert set(heights) == {ROW}
+    heights = "rows => rows.map(row => row.getBoundingClientRect().height)"
+    assert set(page.locator("tr[aria-rowindex]").evaluate_all(heights)) == {ROW}
 
 
 def test_scrolling_through_meets_every_row_once(opened: Open, address: str, sae: str, store: FeatureStore):  # noqa: F811
@@ -51,10 +51,8 @@ def test_scrolling_through_meets_every_row_once(opened: Open, address: str, sae:
     for row in range(0, 300, 20):
         scroll(page, row)
         expect(page.locator(f"tr[aria-rowindex='{row + 2}']")).to_be_visible()
-        found = page.locator("tr[aria-rowindex]").filter(has=page.locator("a.row")).evaluate_all(
-            "rows => rows.map(row => row.ariaRowIndex ? [Number(row.getAttribute('aria-rowindex')), Number(row.querySelector('a.row').textContent)] : [0, 0])"
-        )  # fmt: skip
-        for index, feature in found:
+        read = "links => links.map(a => [a.closest('tr').getAttribute('aria-rowindex'), a.textContent].map(Number))"
+        for index, feature in page.locator("a.row").evaluate_all(read):
             assert seen.setdefault(index, feature) == feature
     truth = order_of(store)
     assert all(truth[index - 2] == feature for index, feature in seen.items())
@@ -209,5 +207,6 @@ CELL = """() => {
   const full = trace.customdata.flatMap((row, j) => row.map((cell, i) => [cell, i, j])).filter(([cell]) => cell);
   const [cell, i, j] = full.sort((a, b) => b[0][4] - a[0][4])[0];
   const { xaxis, yaxis } = plot._fullLayout, box = plot.getBoundingClientRect();
-  return { edges: cell.slice(0, 4), at: [box.left + xaxis._offset + xaxis.d2p(trace.x[i]), box.top + yaxis._offset + yaxis.d2p(trace.y[j])] };
+  const at = [box.left + xaxis._offset + xaxis.d2p(trace.x[i]), box.top + yaxis._offset + yaxis.d2p(trace.y[j])];
+  return { edges: cell.slice(0, 4), at };
 }"""

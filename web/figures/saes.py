@@ -41,8 +41,8 @@ def heat_map(grid: Grid, *, columns: tuple[str, str], x: str, y: str, names: tup
         z=[[float(np.log10(count)) if count else None for count in row] for row in grid.counts.tolist()],
         zmin=-most / 4,
         zmax=most,
-        xgap=0.5,
-        ygap=0.5,
+        xgap=0.01,
+        ygap=0.01,
         customdata=cells,
         hovertemplate=f"{names[0]} %{{customdata[0]:.3g}} – %{{customdata[1]:.3g}}<br>"
         f"{names[1]} %{{customdata[2]:.3g}} – %{{customdata[3]:.3g}}<br>%{{customdata[4]:,}} features<extra></extra>",

@@ -51,7 +51,8 @@ def _numbers(here: Here, sae_id: str, plot: str, corpus: str | None) -> bytes:
     else:
         drawn = {one.name: one for one in spread(here, here.index(sae_id, corpus))}
         if plot not in drawn:
-            raise ProblemError(404, "No such plot", f"{sae_id} has no plot {plot!r}: the index does not know its numbers.")
+            cause = f"{sae_id} has no plot {plot!r}: its index does not know the numbers."
+            raise ProblemError(404, "No such plot", cause)
         table = drawn[plot].table
     sink = pa.BufferOutputStream()
     csv.write_csv(table, sink)

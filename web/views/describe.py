@@ -1,6 +1,6 @@
 """SAEs in words and headline figures, from their config, catalogue row and last metrics."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def quality(sae: dict[str, Any], last: dict[str, Any], index: dict[str, Any] | N
     """How good an SAE is and what it was looked at with: (what and on which text, value). Figures on text it was not
     trained on come first; those of its training stand in where it was not evaluated.
     """
-    known = [
+    known: list[tuple[str, Any, Callable[[Any], str]]] = [
         ("FVU, held out", sae.get("heldout_fvu"), number),
         ("CE recovered, held out", sae.get("ce_recovered"), percent),
         ("dead, held out", sae.get("heldout_dead"), percent),

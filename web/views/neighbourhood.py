@@ -17,7 +17,9 @@ class Place(NamedTuple):
     words: str
 
 
-def place_in_list(here: Workspace, index: dict[str, Any], feature: int, filter: str, order: str, search: str = "") -> Place:
+def place_in_list(
+    here: Workspace, index: dict[str, Any], feature: int, filter: str, order: str, search: str = ""
+) -> Place:
     """By number where no list is named or the list does not hold the feature."""
     if filter or order or search:
         try:

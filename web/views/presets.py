@@ -34,10 +34,10 @@ class Counted(NamedTuple):
     """A preset and how many features it holds."""
 
     preset: Preset
-    count: int
+    size: int
 
 
 def counted(here: Workspace, index: Row) -> list[Counted]:
     """The lists of an index that hold anything."""
     found = [Counted(preset, here.count(index, preset.filter)) for preset in PRESETS]
-    return [one for one in found if one.count]
+    return [one for one in found if one.size]

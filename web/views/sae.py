@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from web import metrics
-from web.figures.bins import Bins
+from web.figures.bins import Bins, Grid
 from web.models import saes as models
 from web.models.features import Histogram
 from web.views.describe import flat, index_facts, quality, sae_headline, sae_summary
@@ -96,7 +96,6 @@ def sae_page(here: Workspace, sae_id: str, corpus: str | None) -> models.SaePage
     row, config, rows = here.sae(sae_id), here.config(sae_id), here.metrics(sae_id)
     frame = _frame(here, row, corpus)
     plots = {plot.name: plot.drawn for plot in (spread(here, frame.index) if frame.index else [])}
-    grid = plots.get("strength")
     return models.SaePage(
         id=sae_id,
         summary=sae_summary(row, config, frame.index or {}),
@@ -109,11 +108,17 @@ def sae_page(here: Workspace, sae_id: str, corpus: str | None) -> models.SaePage
         info=row,
         metrics=metrics.thinned(rows),
         density_histogram=_histogram(plots.get("density")),
-        density_and_max=models.Grid(x=list(grid[0]), y=list(grid[1]), counts=grid[2].tolist()) if grid else None,
+        density_and_max=_grid(plots.get("strength")),
         norm_histogram=_histogram(plots.get("norms")),
         cosine_histogram=_histogram(plots.get("cosines")),
         dead=frame.index["n_dead"] if frame.index else None,
     )
+
+
+def _grid(grid: Any) -> models.Grid | None:
+    if not isinstance(grid, Grid):
+        return None
+    return models.Grid(x=grid.x.tolist(), y=grid.y.tolist(), counts=grid.counts.tolist())
 
 
 def _histogram(bins: Any) -> Histogram | None:
