@@ -96,6 +96,7 @@ def test_the_back_button_brings_the_table_back(opened, address: str, sae: str):
     page.keyboard.press("Enter")
     expect(page.locator("#features")).to_contain_text("No feature matches")
     page.go_back()
+    expect(page.locator("a.row").first).to_have_text(str(synthetic.DEAD[0]))
     page.go_back()
     expect(page.locator("a.row").first).to_have_text(before)
     drawn(page, "density")

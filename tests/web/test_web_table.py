@@ -44,7 +44,7 @@ def told(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> TestClien
         Explanation(synthetic.SAE, synthetic.CORPUS, 20, "m", "1", "closing brackets", 0.75),
         Explanation(synthetic.SAE, synthetic.CORPUS, 30, "m", "1", "<b>bold</b> words", 0.25),
     ])  # fmt: skip
-    return TestClient(web.create_app(folder))
+    return TestClient(web.create_app(folder), "http://127.0.0.1")
 
 
 def numbers(page: str) -> list[int]:

@@ -3,10 +3,11 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 
 from store.names import NAMES
 from web.errors import RESPONSES, ProblemError
+from web.middleware.kept import KEPT
 from web.models.saes import FeatureList, SaePage
 from web.rendering import page
 from web.routes.params import Corpus, Filter, Here, Order, SaeId, Search
@@ -28,6 +29,7 @@ def query(
 
 @router.get("/saes/{sae_id}/features.json")
 def features_json(
+    answer: Response,
     here: Here,
     sae_id: SaeId,
     filter: Filter = "",
@@ -43,6 +45,7 @@ def features_json(
     table = feature_table(here, index, wanted, aligned=False)
     if table.problem:
         raise ProblemError(422, f"The {table.at} cannot be read", table.problem.message)
+    answer.headers.update(KEPT)
     return table.as_list(sae_id, index["corpus_id"])
 
 
@@ -54,7 +57,7 @@ def rows(
     table = feature_table(here, here.index(sae_id, corpus), wanted)
     if table.problem:
         raise ProblemError(422, f"The {table.at} cannot be read", table.problem.message)
-    return page("features_rows.html", table=table, link=row_links(sae_id, wanted, corpus))
+    return page("features_rows.html", headers=KEPT, table=table, link=row_links(sae_id, wanted, corpus))
 
 
 @router.get("/saes/{sae_id}.json")

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from web import metrics
@@ -72,23 +71,20 @@ def sae_view(here: Workspace, sae_id: str, corpus: str | None) -> SaeView:
         sections=[(title, pairs) for title, pairs in sections if pairs],
         corpora=[index["corpus_id"] for index in row["indexes"]],
         trained=here.trained(sae_id),
-        curves=curves(here.path / "saes" / sae_id / "metrics.jsonl"),
+        curves=curves(here, sae_id),
         plots=spread(here, frame.index) if frame.index else [],
     )
 
 
-def curves(path: Path) -> list[dict[str, Any]]:
-    """Training curves of a metrics file; drawn anew when it has grown."""
-    try:
-        state = path.stat()
-    except FileNotFoundError:
-        return []
-    return _drawn(path, state.st_mtime_ns, state.st_size)
+def curves(here: Workspace, sae_id: str) -> list[dict[str, Any]]:
+    """An SAE's training curves; drawn anew when there is more of them."""
+    rows = here.metrics(sae_id)
+    return _drawn(here, sae_id, len(rows), str(rows[-1:]))
 
 
 @lru_cache(maxsize=64)
-def _drawn(path: Path, _changed: int, _size: int) -> list[dict[str, Any]]:
-    return metrics.curves(metrics.read(path))
+def _drawn(here: Workspace, sae_id: str, _rows: int, _last: str) -> list[dict[str, Any]]:
+    return metrics.curves(here.metrics(sae_id))
 
 
 def sae_page(here: Workspace, sae_id: str, corpus: str | None) -> models.SaePage:
