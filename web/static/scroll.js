@@ -109,7 +109,8 @@ export function scrolling(box) {
     clearTimeout(settling);
     settling = setTimeout(() => box.isConnected && tell(), 150);
   }, { passive: true });
-  new ResizeObserver(() => { if (box.isConnected) { show(); tell(); } }).observe(box);
+  // Once the rows that came with the page have been drawn: laying out what is beside them would keep these waiting.
+  new ResizeObserver(() => setTimeout(() => { if (box.isConnected) { show(); tell(); } })).observe(box);
 
   const given = table.tBodies[0];
   const first = Number(box.dataset.first) / size;
@@ -119,6 +120,5 @@ export function scrolling(box) {
   stretch(above, first * size);
   stretch(below, Math.max(0, total - (first + 1) * size));
   plain.hidden = true;
-  box.scrollTop = Number(box.dataset.from) * ROW;
-  show();
+  if (box.dataset.from !== "0") box.scrollTop = Number(box.dataset.from) * ROW;
 }

@@ -22,11 +22,15 @@ document.querySelector("#plots")?.addEventListener("bar", (event) => {
   document.querySelector("#features").scrollIntoView({ behavior: "smooth", block: "nearest" });
 });
 
-// What cannot be read comes back as 422 with the same fragment, which says why: show it.
-document.addEventListener("htmx:beforeSwap", (event) => {
-  if (event.detail.xhr.status !== 422) return;
-  event.detail.shouldSwap = true;
-  event.detail.isError = false;
+// What cannot be read comes back as 422 with the same fragment, which says why: show it. The old rows are taken away at
+// once: htmx would say farewell to each of their elements, which takes longer than all the rest.
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  if (detail.target.id !== "features") return;
+  if (detail.xhr.status === 422) {
+    detail.shouldSwap = true;
+    detail.isError = false;
+  }
+  if (detail.shouldSwap) detail.target.replaceChildren();
 });
 
 // An address names only what is asked for.
