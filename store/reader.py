@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from store.annotations import Annotations
 from store.catalog import Catalog
 from store.compare import Comparison, check_same_text, codes_of, compared, decoder
+from store.described import COLUMNS, described
 from store.errors import StoreError, explained
 from store.feature import Feature
 from store.index import Context, Index
@@ -27,9 +28,9 @@ from store.mirror import TABLES, Mirror
 from store.reading import attach, literal, quoted
 from store.relation import Cursor, Relation, relation
 from store.remarks import Boards, Remarks, Said
-from store.revision import changed
+from store.revision import catalog_revision, changed
 from store.search import activity, by_logit, by_text, by_token, joined
-from store.workspace import CATALOG, index_files, indexes_folder, split_index_id
+from store.workspace import index_files, indexes_folder, split_index_id
 
 _TICK = 100_000_000
 """Nanoseconds; within some of them two changes of a folder may bear the same time."""
@@ -48,6 +49,7 @@ class FeatureStore:
         self._lock = threading.Lock()
         self._attached: dict[Path, Index] = {}
         self._checked: set[Path] = set()
+        self._entries: dict[str, tuple[object, list[dict[str, Any]]]] = {}
         self._closed = False
         self._listed: tuple[int | None, dict[str, Path]] = (None, {})
         settings: dict[str, Any] = {"memory_limit": memory_limit, "temp_directory": ""}
@@ -129,6 +131,12 @@ class FeatureStore:
         index = self.index(sae, corpus)
         return relation(self._cursor, *self._labelled(index))
 
+    def described(self, sae: str | None = None, corpus: str | None = None) -> Relation:
+        """The columns of `features`, and beside them `explanation` and `explanation_score` (the best of the feature, or
+        NULL), `nearest` and `nearest_cosine` (the feature whose decoder row is nearest).
+        """
+        return relation(self._cursor, *self._described(self.index(sae, corpus)))
+
     def search(
         self,
         sae: str | None = None,
@@ -151,7 +159,7 @@ class FeatureStore:
             promoted: features that keep such a token among those whose logits they raise most. Column: `promotes`
                 (logit per unit of activation).
             suppressed: the same for those lowered most. Column: `suppresses`.
-            where: an SQL condition over the columns of `features`.
+            where: an SQL condition over the columns of `described`, which follow those found by.
 
         Raises:
             StoreError: nothing to search for, no such token (names those that are near), or a bad condition.
@@ -168,7 +176,7 @@ class FeatureStore:
             criteria.append(by_logit(index, suppressed, -1))
         if not criteria and where is None:
             raise StoreError("say what to search for: text=, token=, promoted=, suppressed= or where=")
-        source, title, columns = self._labelled(index)
+        source, title, columns = self._described(index)
         query, columns = joined(source, columns, criteria)
         found = relation(self._cursor, query, f"search in {title}", columns)
         if where is not None:
@@ -381,6 +389,11 @@ class FeatureStore:
             source = f"SELECT *, NULL::VARCHAR AS label FROM {index.table('feature')}"
         return source, f"features of {index.id}", (*index.features.columns, "label")
 
+    def _described(self, index: Index) -> tuple[str, str, tuple[str, ...]]:
+        """The same with explanations and the nearest feature."""
+        source, title, columns = self._labelled(index)
+        return described(index, split_index_id(index.id)[0], source), title, (*columns, *COLUMNS)
+
     def _sae_of(self, sae: str | None, feature: int | None) -> str:
         """The SAE of that id, or the only one indexed, if it has such a feature; its corpora do not matter."""
         ids = [id for id in self._files() if _fits(id, sae, None)]
@@ -449,7 +462,14 @@ class FeatureStore:
             raise StoreError("this store has been closed; open it again")
 
     def _catalogued(self, kind: str) -> list[dict[str, Any]]:
-        return Catalog(self.workspace).all(kind) if (self.workspace / CATALOG).exists() else []
+        """Entries of the catalogue, read again when it has changed: opening it costs some 20 ms."""
+        stamp = catalog_revision(self.workspace)
+        if stamp is None:
+            return []
+        known = self._entries.get(kind)
+        if known is None or known[0] != stamp:
+            known = self._entries[kind] = (stamp, Catalog(self.workspace).all(kind))
+        return known[1]
 
     def __repr__(self) -> str:
         return f"<FeatureStore {self.workspace}: {', '.join(self._files()) or 'no index'}>"

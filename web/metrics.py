@@ -66,6 +66,13 @@ def thinned(rows: list[dict[str, Any]], most: int = MOST_POINTS) -> list[dict[st
     return rows[::-step][::-1]
 
 
+def scalars(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with all columns that any of them has, as far as they are numbers; None where there is none."""
+    numbers = [{k: v for k, v in row.items() if isinstance(v, int | float)} for row in rows]
+    names = list(dict.fromkeys(name for row in numbers for name in row))
+    return [{name: row.get(name) for name in names} for row in numbers]
+
+
 def curves(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """One figure per quantity that the rows hold: {name, last, figure}; loss is left out where it repeats FVU."""
     rows = thinned(rows)

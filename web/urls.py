@@ -41,8 +41,24 @@ class Urls:
         return "/runs"
 
     def sae(self, sae_id: str, **query: str | int | None) -> str:
-        """An SAE's page; `query`: filter, order, page, corpus."""
+        """An SAE's page; `query`: filter, order, search, columns, from, corpus."""
         return f"/saes/{quote(sae_id, safe='')}" + _query(query)
+
+    def rows(self, sae_id: str, **query: str | int | None) -> str:
+        """Some rows of the table of features; `query` as for `sae`."""
+        return f"/saes/{quote(sae_id, safe='')}/rows" + _query(query)
+
+    def features_file(self, sae_id: str, ending: str, **query: str | int | None) -> str:
+        """The table of features as a file to keep, `csv` or `parquet`; `query`: filter, order, search, corpus."""
+        return f"/saes/{quote(sae_id, safe='')}/features.{ending}" + _query(query)
+
+    def plotted(self, sae_id: str, plot: str, **query: str | int | None) -> str:
+        """The numbers behind a plot of the SAE's page, as CSV."""
+        return f"/saes/{quote(sae_id, safe='')}/plots/{plot}.csv" + _query(query)
+
+    def map(self, sae_id: str, **query: str | int | None) -> str:
+        """The map of an SAE's decoder directions."""
+        return f"/saes/{quote(sae_id, safe='')}/map" + _query(query)
 
     def feature(self, sae_id: str, feature: int, **query: str | int | None) -> str:
         """A feature's page; `query`: the list it belongs to (filter, order) and the corpus."""

@@ -7,18 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import yaml
 from fastapi import Request
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from starlette.concurrency import run_in_threadpool
 
 from store import Catalog, FeatureStore, Relation
+from store.names import full_names
 from web.errors import ProblemError
 from web.metrics import Metrics
+from web.search import FOUND, conditions
 
 Row = dict[str, Any]
 DEFAULT_ORDER = "max_activation desc"
-_LABEL = re.compile("label", re.IGNORECASE)
+_SAID = re.compile("label|explanation|score", re.IGNORECASE)
+_CHANGING = {"label", "explanation", "explanation_score"}
+_BULKY = {"q", "suppressed", "top_token_id"}
 
 
 class Workspace:
@@ -28,8 +33,9 @@ class Workspace:
         self.path = path
         self._lock = threading.Lock()
         self._metrics = Metrics()
-        self._kept_listing = lru_cache(maxsize=64)(self._listing)
-        self.densities = lru_cache(maxsize=8)(self._densities)
+        self._kept_found = lru_cache(maxsize=64)(self._found)
+        self._kept_count = lru_cache(maxsize=256)(self._count)
+        self._kept_features = lru_cache(maxsize=4)(self._features)
 
     @property
     def store(self) -> FeatureStore:
@@ -80,11 +86,7 @@ class Workspace:
 
     def config(self, sae_id: str) -> Row:
         """An SAE's config.yaml; empty where there is none."""
-        try:
-            data = yaml.safe_load((self.path / "saes" / sae_id / "config.yaml").read_text(encoding="utf-8"))
-        except (OSError, ValueError, yaml.YAMLError):
-            return {}
-        return data if isinstance(data, dict) else {}
+        return _config(*_file(self.path / "saes" / sae_id / "config.yaml"))
 
     def metrics(self, sae_id: str) -> list[Row]:
         """An SAE's training metrics so far."""
@@ -94,31 +96,81 @@ class Workspace:
         """Whether the SAE's weights are there."""
         return (self.path / "saes" / sae_id / "sae.safetensors").exists()
 
-    def selection(self, sae_id: str, corpus: str, filter: str, order: str) -> Relation:
-        """Features by a filter and an order; ties by number. Raises StoreError for what cannot be read."""
-        relation = self.store.features(sae_id, corpus)
-        if filter:
-            relation = relation.filter(filter)
-        return relation.order(order or DEFAULT_ORDER).order(f"{order or DEFAULT_ORDER}, feature")
-
-    def listing(self, index: Row, filter: str, order: str) -> Int[np.ndarray, " kept"]:
-        """Numbers of the features of a list, in its order. Kept, unless people's labels choose it: those change.
+    def selection(self, sae_id: str, corpus: str, filter: str, order: str, search: str = "") -> Relation:
+        """Features by a filter, a search and an order, in which columns may go by their short names; ties by number.
+        Without an order, the best found come first, or else the strongest.
 
         Raises:
-            StoreError: the filter or the order cannot be read.
+            StoreError: one of them cannot be read.
         """
-        read = self._listing if _LABEL.search(f"{filter} {order}") else self._kept_listing
-        return read(index["path"], index["sae_id"], index["corpus_id"], filter, order)
+        if search:
+            relation = self.store.search(sae_id, corpus, **conditions(search))  # type: ignore[arg-type]
+        else:
+            relation = self.store.described(sae_id, corpus)
+        if filter:
+            relation = relation.filter(full_names(filter))
+        if search and not order:
+            return relation
+        by = full_names(order) or DEFAULT_ORDER
+        return relation.order(by).order(f"{by}, feature")
 
-    def _listing(self, _path: str, sae_id: str, corpus: str, filter: str, order: str) -> Int[np.ndarray, " kept"]:
-        """The same, read now; `_path` names the content in the cache's key."""
-        return self.selection(sae_id, corpus, filter, order).select("feature").arrow()["feature"].to_numpy()
+    def found(self, index: Row, filter: str, order: str, search: str = "") -> pa.Table:
+        """The numbers of the features of a list, in its order (`feature`), beside what they were found by. Kept, unless
+        what people or explainers say chooses the list: that changes.
 
-    def _densities(self, _path: str, sae_id: str, corpus: str) -> Float[np.ndarray, " features"]:
-        """Density of every feature of an index."""
-        return self.store.features(sae_id, corpus).select("density").arrow()["density"].to_numpy()
+        Raises:
+            StoreError: filter, order or search cannot be read.
+        """
+        said = _SAID.search(f"{filter} {order}") or (search and "text" in conditions(search))
+        read = self._found if said else self._kept_found
+        return read(index["path"], index["sae_id"], index["corpus_id"], filter, order, search)
+
+    def listing(self, index: Row, filter: str, order: str, search: str = "") -> Int[np.ndarray, " kept"]:
+        """The numbers alone."""
+        return self.found(index, filter, order, search)["feature"].to_numpy()
+
+    def count(self, index: Row, filter: str) -> int:
+        """How many features an index's statistics let through. Kept."""
+        return self._kept_count(index["path"], index["sae_id"], index["corpus_id"], filter)
+
+    def features(self, index: Row) -> pa.Table:
+        """Statistics of all features of an index by number, but for long lists and what people say. Kept: a row is
+        looked up in microseconds, a column read at once.
+        """
+        return self._kept_features(index["path"], index["sae_id"], index["corpus_id"])
+
+    def _found(self, _path: str, sae_id: str, corpus: str, filter: str, order: str, search: str) -> pa.Table:
+        """The list, read now; `_path` names the content in the cache's key, here and below."""
+        by = [column for kind in (conditions(search) if search else ()) for column in FOUND[kind]]
+        return self.selection(sae_id, corpus, filter, order, search).select("feature", *by).arrow()
+
+    def _count(self, _path: str, sae_id: str, corpus: str, filter: str) -> int:
+        relation = self.store.described(sae_id, corpus)
+        return (relation.filter(filter) if filter else relation).count()
+
+    def _features(self, _path: str, sae_id: str, corpus: str) -> pa.Table:
+        relation = self.store.described(sae_id, corpus)
+        return relation.order("feature").select(*(c for c in relation.columns if c not in _BULKY | _CHANGING)).arrow()
 
 
 async def workspace(request: Request) -> Workspace:
     """The app's workspace, for FastAPI to inject."""
     return request.app.state.workspace
+
+
+def _file(path: Path) -> tuple[Path, int, int]:
+    """A file and what changes when it is written: what is read of it is kept until then."""
+    try:
+        state = path.stat()
+    except OSError:
+        return path, 0, 0
+    return path, state.st_mtime_ns, state.st_size
+
+
+@lru_cache(maxsize=64)
+def _config(path: Path, _changed: int, _size: int) -> Row:
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return data if isinstance(data, dict) else {}

@@ -111,7 +111,7 @@ def test_conditions_must_all_hold(store: FeatureStore):
     assert {row["feature"] for row in both.rows()} == one & other
     assert 2 in one & other
     assert both.columns[:4] == ("feature", "token_share", "token_count", "promotes")
-    assert both.columns[4:] == store.features().columns[1:]
+    assert both.columns[4:] == store.described().columns[1:]
     dense = store.features().filter("density > .01").order("max_activation DESC, feature")
     assert store.search(where="density > .01").df().feature.tolist() == dense.df().feature.tolist()
 

@@ -11,12 +11,12 @@ from web.middleware.kept import KEPT
 from web.models.examples import ExampleLists, Kind, WholeContext
 from web.models.features import FeaturePage, Measure, RelatedFeatures
 from web.rendering import json_answer, page
-from web.routes.params import Context, Corpus, Feature, Filter, Here, Order, SaeId
+from web.routes.params import Context, Corpus, Feature, Filter, Here, Order, SaeId, Search
 from web.urls import urls
 from web.views.examples import examples_view, existing_feature, whole_context
 from web.views.feature import coactive, feature_view
 from web.views.neighbourhood import place_in_list
-from web.views.table import PRESETS
+from web.views.presets import DEAD
 
 router = APIRouter(tags=["features"], responses=RESPONSES)
 Width = Annotated[
@@ -45,17 +45,19 @@ def feature_page(
     corpus: Corpus = None,
     filter: Filter = "",
     order: Order = "",
+    search: Search = "",
     context: Width = "line",
     embed: bool = False,
 ) -> Response:
-    """A feature's page; `filter` and `order` name the list that the arrow keys walk; `embed` makes a card of it."""
+    """A feature's page; `filter`, `order` and `search` name the list that the arrow keys walk; `embed` makes a card."""
     index = here.index(sae_id, corpus)
     view = feature_view(here, feature, index)
     if embed:
         whole = str(request.url.replace(path=urls.feature(sae_id, feature), query=f"corpus={corpus}" if corpus else ""))
         return page("card.html", headers=KEPT, page=view, shown=view.top.lists[0].examples[:CARD], whole=whole)
-    place = place_in_list(here, index, feature, filter.strip(), order.strip())
-    link = {"filter": filter, "order": order, "corpus": corpus, "context": None if context == "line" else context}
+    place = place_in_list(here, index, feature, filter.strip(), order.strip(), search.strip())
+    listed = {"filter": filter, "order": order, "search": search, "corpus": corpus}
+    link = {**listed, "context": None if context == "line" else context}
 
     def neighbour(number: int | None) -> str | None:
         return None if number is None else urls.feature(sae_id, number, **link)
@@ -68,8 +70,8 @@ def feature_page(
         width=context,
         known_lists=here.store.list_names(),
         chosen_corpus=corpus,
-        list_url=urls.sae(sae_id, filter=filter, order=order, corpus=corpus),
-        dead_url=urls.sae(sae_id, filter=dict(PRESETS)["dead"], corpus=corpus),
+        list_url=urls.sae(sae_id, **listed),
+        dead_url=urls.sae(sae_id, filter=DEAD, corpus=corpus),
         previous_url=neighbour(place.previous),
         next_url=neighbour(place.next),
         live_off=None if request.app.state.live else "Off: this dashboard runs without a language model.",

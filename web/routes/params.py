@@ -13,3 +13,6 @@ Context = Annotated[int, Path(ge=0, le=2**31 - 1, description="a context's numbe
 Corpus = Annotated[str | None, Query(max_length=200, description="which index, where the SAE has several")]
 Filter = Annotated[str, Query(max_length=1000, description="density < 1e-3 and max_activation > 5")]
 Order = Annotated[str, Query(max_length=200, description="a column, or a column and desc")]
+Search = Annotated[
+    str, Query(max_length=1000, description='words in labels and explanations; fires:" return" promotes:" def"')
+]

@@ -56,3 +56,4 @@ export function pin(plot, value) {
 
 drawAll();
 document.addEventListener("theme", drawAll);
+document.addEventListener("htmx:load", ({ target }) => target.querySelectorAll?.(".plot:not([data-drawn])").forEach(draw));

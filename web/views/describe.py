@@ -1,6 +1,6 @@
 """SAEs in words and headline figures, from their config, catalogue row and last metrics."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,25 @@ def sae_headline(sae: dict[str, Any], last: dict[str, Any]) -> list[tuple[str, s
         ("tokens", "tokens", large),
     ]
     return [(name, show(found[key])) for name, key, show in known if found.get(key) is not None]
+
+
+def quality(sae: dict[str, Any], last: dict[str, Any], index: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """How good an SAE is and what it was looked at with: (what and on which text, value). Figures on text it was not
+    trained on come first; those of its training stand in where it was not evaluated.
+    """
+    known: list[tuple[str, Any, Callable[[Any], str]]] = [
+        ("FVU, held out", sae.get("heldout_fvu"), number),
+        ("CE recovered, held out", sae.get("ce_recovered"), percent),
+        ("dead, held out", sae.get("heldout_dead"), percent),
+        ("FVU, training", last.get("fvu", sae.get("fvu")) if sae.get("heldout_fvu") is None else None, number),
+        ("dead, training", last.get("dead", sae.get("dead")) if sae.get("heldout_dead") is None else None, percent),
+        ("L0", sae.get("heldout_l0", index["l0"] if index else last.get("l0", sae.get("l0"))), number),
+        ("tokens trained on", last.get("tokens", sae.get("tokens")), large),
+        ("features", index["n_features"] if index else None, large),
+        ("tokens indexed", index["n_tokens"] if index else None, large),
+        ("corpus indexed", index["corpus_id"] if index else None, str),
+    ]
+    return [(name, show(value)) for name, value, show in known if value is not None]
 
 
 def flat(data: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

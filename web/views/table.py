@@ -1,146 +1,159 @@
-"""The table of features: filter, order, page; and what is wrong with a filter, at the word that is wrong."""
+"""The table of features: which part of which list, its rows, its columns."""
 
-import re
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from store import StoreError
+from store.names import NAMES, full_names
 from web.models.saes import FeatureList, FeatureRow
-from web.workspace import DEFAULT_ORDER, Workspace
+from web.search import asked, conditions
+from web.urls import urls
+from web.views.columns import CHOICE, Column, Head, chosen, heads, toggled
+from web.views.problem import TypedProblem, explain
+from web.workspace import DEFAULT_ORDER, Row, Workspace
 
-PRESETS = [
-    ("all", None),
-    ("rare", "density > 0 and density < 1e-4"),
-    ("dense", "density > 0.1"),
-    ("dead", "n_active = 0"),
-    ("one token", "top_token_share > 0.9"),
-]
-"""Filters worth a link: (name, filter)."""
-
-_DOWN_FIRST = {"density", "max_activation", "mean", "documents_share", "encoder_decoder_cosine"}
-_COLUMNS = [
-    ("feature", "feature", "its number", False, False),
-    ("density", "density", "share of tokens it fires on", True, False),
-    ("max_activation", "max", "largest activation", True, False),
-    ("mean", "mean", "mean activation where it fires", True, True),
-    ("documents_share", "documents", "share of documents it fires in", True, True),
-    ("encoder_decoder_cosine", "enc·dec", "cosine between encoder and decoder direction", True, True),
-    ("top_token", "peak token", "token it fires on most", False, True),
-    (None, "promotes", "", False, False),
-]
-"""(column, title, hint, is a number, only on wide screens)"""
+WINDOW = 48
+"""Rows that are fetched at once; the browser holds three windows."""
 
 
 @dataclass(frozen=True)
 class TableQuery:
-    """Which part of the features is asked for."""
+    """Which part of which list is asked for, and which of its columns."""
 
-    filter: str
-    order: str
-    page: int
-    size: int
+    filter: str = ""
+    order: str = ""
+    search: str = ""
+    columns: str = ""
+    start: int = 0
+    """Rows before the first one asked for."""
+    size: int = WINDOW
 
-
-@dataclass(frozen=True)
-class FilterProblem:
-    """A filter that cannot be read, cut around the word that is wrong."""
-
-    before: str
-    word: str
-    after: str
-    message: str
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column's head: how it is sorted now and what a click on it asks for."""
-
-    title: str
-    hint: str
-    number: bool
-    wide: bool
-    sorted: str
-    order: str
+    def link(self, corpus: str | None, **changed: str | int | None) -> dict[str, str | int | None]:
+        """What an address says of the list: without a place in it, unless that is among what is `changed`."""
+        said = {"filter": self.filter, "order": self.order, "search": self.search, "columns": self.columns}
+        return {**said, "corpus": corpus, **changed}
 
 
 @dataclass(frozen=True)
 class Table:
-    """One page of features."""
+    """A window of a list of features."""
 
-    filter: str
-    order: str
-    page: int
-    size: int
+    query: TableQuery
+    columns: list[Column]
+    start: int = 0
     total: int = 0
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    problem: FilterProblem | None = None
-    filterable: list[str] = field(default_factory=list)
-
-    @classmethod
-    def empty(cls, query: TableQuery) -> "Table":
-        """The table of an SAE without an index."""
-        return cls(query.filter, query.order, query.page, query.size)
+    rows: Sequence[dict[str, Any]] = ()
+    problem: TypedProblem | None = None
+    at: str = ""
+    """What the problem is with: filter, order or search."""
 
     @property
-    def first(self) -> int:
-        """Number of the first row, from 1."""
-        return (self.page - 1) * self.size + 1
+    def stop(self) -> int:
+        """Rows up to the last one here."""
+        return self.start + len(self.rows)
 
     @property
-    def last(self) -> int:
-        """Number of the last row."""
-        return self.first + len(self.rows) - 1
+    def heads(self) -> list[Head]:
+        """The columns' heads."""
+        order = self.query.order or ("" if self.query.search else DEFAULT_ORDER)
+        return heads(self.columns, full_names(order))
 
     @property
-    def columns(self) -> list[Column]:
-        """Heads of the columns; a click sorts, a second click turns the order round."""
-        name, _, direction = (self.order or DEFAULT_ORDER).partition(" ")
-        down = direction.strip().lower() == "desc"
-        out = []
-        for column, title, hint, is_number, wide in _COLUMNS:
-            is_sorted = column is not None and column == name
-            turned = not down if is_sorted else column in _DOWN_FIRST
-            order = "" if column is None else f"{column} desc" if turned else column
-            shown = ("descending" if down else "ascending") if is_sorted else ""
-            out.append(Column(title, hint, is_number, wide, shown, order))
-        return out
+    def by_number(self) -> str:
+        """How the features' numbers are sorted, if it is by them that the list is."""
+        name, _, direction = full_names(self.query.order).strip().lower().partition(" ")
+        if name != "feature":
+            return ""
+        return "descending" if direction.strip().startswith("desc") else "ascending"
+
+    @property
+    def anything_said(self) -> bool:
+        """Whether a row here has a label or an explanation."""
+        return any(row["said"] for row in self.rows)
+
+    @property
+    def words(self) -> str:
+        """The words searched for in what people say."""
+        return str(conditions(self.query.search).get("text", "")) if self.query.search else ""
+
+    @property
+    def instead(self) -> list[str]:
+        """Searches for the word as a token, alone and behind a blank."""
+        if not self.words or " " in self.words:
+            return []
+        return [asked(kind, blank + self.words) for kind in ("fires", "promotes") for blank in (" ", "")]
+
+    def without_or_with(self, column: Column) -> str:
+        """What an address names to show or hide a column."""
+        return toggled(self.columns, column)
+
+    @property
+    def choice(self) -> tuple[Column, ...]:
+        """Columns that can be shown."""
+        return CHOICE
 
     def as_list(self, sae_id: str, corpus: str) -> FeatureList:
         """As data."""
-        rows = [FeatureRow.model_validate(row) for row in self.rows]
+        query = self.query
         return FeatureList(
-            sae=sae_id, corpus=corpus, filter=self.filter, order=self.order or DEFAULT_ORDER, page=self.page,
-            size=self.size, total=self.total, columns=self.filterable, rows=rows,
+            sae=sae_id, corpus=corpus, filter=query.filter, order=query.order, search=query.search, start=self.start,
+            size=query.size, total=self.total, columns={name.column: name.meaning for name in NAMES},
+            rows=[FeatureRow.model_validate(row) for row in self.rows],
         )  # fmt: skip
 
 
-def feature_table(here: Workspace, sae_id: str, corpus: str, query: TableQuery) -> Table:
-    """One page of the features that a filter keeps; a filter that cannot be read comes back as the table's problem."""
-    columns = list(here.store.features(sae_id, corpus).columns)
+def feature_table(here: Workspace, index: Row, query: TableQuery, *, aligned: bool = True) -> Table:
+    """The rows asked for; what cannot be read comes back as the table's problem.
+
+    Args:
+        here: the workspace.
+        index: whose features.
+        query: which of them.
+        aligned: the window begins at a multiple of its size, so that windows never overlap.
+    """
     try:
-        relation = here.selection(sae_id, corpus, query.filter, query.order)
-        total = relation.count()
-        rows = relation.limit(query.size).offset((query.page - 1) * query.size).rows()
+        searched = conditions(query.search) if query.search else {}
+        columns = chosen(query.columns, list(searched))
+        found = here.found(index, query.filter, query.order, query.search)
     except StoreError as error:
-        problem = explain(query, str(error))
-        return Table(query.filter, query.order, query.page, query.size, problem=problem, filterable=columns)
-    for row in rows:
-        row["bar"] = bar(row["density"])
-    return Table(query.filter, query.order, query.page, query.size, total, rows, None, columns)
+        at, typed = blamed(here, index, query)
+        return Table(query, chosen(query.columns, ()), problem=explain(typed, str(error)), at=at)
+    total = len(found)
+    last = max(total - 1, 0)
+    start = min(query.start, last) // query.size * query.size if aligned else query.start
+    window = found.slice(start, query.size)
+    return Table(query, columns, start, total, rows(here, index, window.to_pylist()))
 
 
-def explain(query: TableQuery, message: str) -> FilterProblem:
-    """Find the word that a store error quotes in what was typed."""
-    typed = query.filter or query.order
-    message = re.sub(r"^(filter|order) ['\"].*?['\"]: (?=\S)", "", message.replace(repr(typed), "'…'"))
-    message = message[:1].upper() + message[1:]
-    for word in re.findall(r"['\"]([^'\"]+)['\"]", message):
-        at = typed.lower().find(word.lower())
-        if at >= 0 and word != typed:
-            return FilterProblem(typed[:at], typed[at : at + len(word)], typed[at + len(word) :], message)
-    return FilterProblem("", typed, "", message)
+def blamed(here: Workspace, index: Row, query: TableQuery) -> tuple[str, str]:
+    """(which, what was typed) of the part of the query that cannot be read: the filter, the order or the search."""
+    for name, alone in (("filter", TableQuery(filter=query.filter)), ("order", TableQuery(order=query.order))):
+        try:
+            here.found(index, alone.filter, alone.order)
+        except StoreError:
+            return name, getattr(query, name)
+    return "search", query.search
+
+
+def rows(here: Workspace, index: Row, found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Everything a row shows of the features found, what they were found by included."""
+    numbers = [row["feature"] for row in found]
+    known = here.features(index).take(np.array(numbers, np.int64)).to_pylist()
+    said = here.store.said(index["sae_id"], numbers)
+    for row, more in zip(known, found, strict=True):
+        text, score, labelled = said.get(row["feature"], (None, None, False))
+        row.update(said=text, score=score, explanation_score=score, labelled=labelled, bar=bar(row["density"]))
+        row.update(more)
+    return known
+
+
+def row_links(sae_id: str, query: TableQuery, corpus: str | None) -> str:
+    """A feature's address with `{feature}` left open; it carries the list, so that arrow keys walk it."""
+    listed = {"filter": query.filter, "order": query.order, "search": query.search, "corpus": corpus}
+    return urls.feature_pattern(sae_id, **listed)
 
 
 def bar(density: float) -> float:
