@@ -2,5 +2,8 @@
 
 from web.urls import urls
 
-NAVIGATION = (("SAEs", urls.home()),)
+NAVIGATION = (
+    ("SAEs", urls.home()),
+    ("Lists", urls.lists()),
+)
 """(title, address), from left to right."""

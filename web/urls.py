@@ -1,6 +1,7 @@
 """The one place that builds URLs. Everything a page shows is in its URL, so every view is a link."""
 
 import hashlib
+from collections.abc import Sequence
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -87,6 +88,26 @@ class Urls:
     def live(self, sae_id: str, feature: int, **query: str | int | None) -> str:
         """Where the test box sends its text."""
         return f"/saes/{quote(sae_id, safe='')}/features/{feature}/live" + _query(query)
+
+    def lists(self) -> str:
+        """All lists of features."""
+        return "/lists"
+
+    def feature_list(self, name: str) -> str:
+        """One list."""
+        return f"/lists/{quote(name, safe='')}"
+
+    def list_csv(self, name: str) -> str:
+        """A list as CSV."""
+        return f"/lists/{quote(name, safe='')}.csv"
+
+    def list_feature(self, name: str, sae_id: str, feature: int) -> str:
+        """A feature's place on a list: PUT adds it, DELETE takes it off."""
+        return f"/lists/{quote(name, safe='')}/features/{quote(sae_id, safe='')}/{feature}"
+
+    def steer(self, sae_id: str, features: Sequence[int] = ()) -> str:
+        """The page that steers a model with features of an SAE."""
+        return "/steer" + _query({"sae": sae_id, "features": ",".join(map(str, features))})
 
 
 def _query(values: dict[str, str | int | None]) -> str:
