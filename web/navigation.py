@@ -5,5 +5,6 @@ from web.urls import urls
 NAVIGATION = (
     ("SAEs", urls.home()),
     ("Lists", urls.lists()),
+    ("Jobs", urls.jobs()),
 )
 """(title, address), from left to right."""

@@ -105,6 +105,30 @@ class Urls:
         """A feature's place on a list: PUT adds it, DELETE takes it off."""
         return f"/lists/{quote(name, safe='')}/features/{quote(sae_id, safe='')}/{feature}"
 
+    def jobs(self) -> str:
+        """Work in the background."""
+        return "/jobs"
+
+    def job(self, job_id: str) -> str:
+        """One job."""
+        return f"/jobs/{quote(job_id, safe='')}"
+
+    def job_cancel(self, job_id: str) -> str:
+        """Where a job is ended."""
+        return f"{self.job(job_id)}/cancel"
+
+    def job_again(self, job_id: str) -> str:
+        """Where a job is run anew."""
+        return f"{self.job(job_id)}/again"
+
+    def map(self, sae_id: str, corpus: str | None = None) -> str:
+        """The map of an SAE's decoder directions, a part of its page; POST draws it."""
+        return f"/saes/{quote(sae_id, safe='')}/map" + _query({"corpus": corpus})
+
+    def map_data(self, sae_id: str, corpus: str | None = None) -> str:
+        """The points of the map."""
+        return f"/saes/{quote(sae_id, safe='')}/map.json" + _query({"corpus": corpus})
+
     def steer(self, sae_id: str, features: Sequence[int] = ()) -> str:
         """The page that steers a model with features of an SAE."""
         return "/steer" + _query({"sae": sae_id, "features": ",".join(map(str, features))})
