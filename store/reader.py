@@ -314,9 +314,8 @@ class FeatureStore:
         """
         if _ANNOTATED.search(query):
             self._mirror.refresh()
-        indexes = [self._open(path) for path in self._files().values()]
-        fitting = [index for index in indexes if _fits(index.id, sae, corpus)]
-        default = fitting[0].alias if len(fitting) == 1 else None
+        self.attachments()
+        default = self.default_alias(sae, corpus)
 
         def cursor() -> duckdb.DuckDBPyConnection:
             new = self._cursor()
@@ -325,6 +324,45 @@ class FeatureStore:
             return new
 
         return relation(cursor, query.strip().rstrip(";"), "query")
+
+    def attachments(self) -> dict[str, str]:
+        """The files of all indexes by their alias in `sql`.
+
+        Raises:
+            StoreError: one cannot be read.
+        """
+        return {index.alias: str(index.path) for index in (self._open(path) for path in self._files().values())}
+
+    def default_alias(self, sae: str | None = None, corpus: str | None = None) -> str | None:
+        """Of the index whose tables go by their bare names in `sql`: the only one that fits, if there is just one."""
+        fitting = [path for id, path in self._files().items() if _fits(id, sae, corpus)]
+        return self._open(fitting[0]).alias if len(fitting) == 1 else None
+
+    def annotated(self, table: str) -> Relation:
+        """All rows of one of the tables that `sql` knows as `memory.<table>`, as they are now.
+
+        Raises:
+            StoreError: there is no such table.
+        """
+        if table not in TABLES:
+            raise StoreError(f"there is no table memory.{table}; there are: {', '.join(TABLES)}")
+        self._mirror.refresh()
+        return relation(self._cursor, f"FROM memory.main.{table}", table)
+
+    def columns(self) -> dict[str, list[tuple[str, str]]]:
+        """(name, type) of the columns of each table that `sql` knows: an index's by their bare names, the others as
+        `memory.<table>`.
+        """
+        alias = next(iter(self.attachments()), None)
+        own = ", ".join(literal(name) for name in TABLES)
+        sql = f"""SELECT if(database_name = 'memory', 'memory.', '') || table_name, column_name, data_type
+                  FROM duckdb_columns() WHERE NOT internal AND schema_name = 'main' AND (database_name = $alias
+                  OR (database_name = 'memory' AND table_name IN ({own}))) ORDER BY database_name = 'memory', table_oid,
+                  column_index"""
+        found: dict[str, list[tuple[str, str]]] = {}
+        for table, column, kind in self._cursor().execute(sql, {"alias": alias}).fetchall():
+            found.setdefault(table, []).append((column, kind))
+        return found
 
     def compare(self, sae_a: str, sae_b: str, corpus: str | None = None, threshold: float = 0.7) -> Comparison:
         """Which features of one SAE are in another, which appeared, split, merged and vanished (`store.compare` says

@@ -5,6 +5,7 @@ from web.urls import urls
 NAVIGATION = (
     ("SAEs", urls.home()),
     ("Lists", urls.lists()),
+    ("SQL", urls.sql()),
     ("Jobs", urls.jobs()),
 )
 """(title, address), from left to right."""

@@ -129,6 +129,14 @@ class Urls:
         """The points of the map."""
         return f"/saes/{quote(sae_id, safe='')}/map.json" + _query({"corpus": corpus})
 
+    def sql(self, query: str = "", sae_id: str | None = None) -> str:
+        """The SQL box with a query in it."""
+        return "/sql" + _query({"q": query, "sae": sae_id if query else None})
+
+    def sql_file(self, ending: str, query: str, sae_id: str | None) -> str:
+        """The rows of a query as a file, csv or json."""
+        return f"/sql.{ending}" + _query({"q": query, "sae": sae_id})
+
     def steer(self, sae_id: str, features: Sequence[int] = ()) -> str:
         """The page that steers a model with features of an SAE."""
         return "/steer" + _query({"sae": sae_id, "features": ",".join(map(str, features))})
