@@ -1,6 +1,7 @@
 // The SQL box: Ctrl+Enter runs the query, a click on a column puts its name where the cursor is.
 
 const box = document.querySelector("#query");
+box.setSelectionRange(box.value.length, box.value.length);
 
 box.addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
