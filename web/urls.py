@@ -93,17 +93,9 @@ class Urls:
         """All lists of features."""
         return "/lists"
 
-    def feature_list(self, name: str) -> str:
-        """One list."""
-        return f"/lists/{quote(name, safe='')}"
-
     def list_csv(self, name: str) -> str:
         """A list as CSV."""
         return f"/lists/{quote(name, safe='')}.csv"
-
-    def list_feature(self, name: str, sae_id: str, feature: int) -> str:
-        """A feature's place on a list: PUT adds it, DELETE takes it off."""
-        return f"/lists/{quote(name, safe='')}/features/{quote(sae_id, safe='')}/{feature}"
 
     def jobs(self) -> str:
         """Work in the background."""
