@@ -19,14 +19,14 @@ from web.middleware.kept import Kept
 from web.middleware.limits import BodyLimit
 from web.middleware.origin import LOOPBACK, SameOrigin
 from web.middleware.token import TokenGate
-from web.routes import annotations, features, home, jobs, lists, live, maps, saes, sql
+from web.routes import annotations, compare, features, home, jobs, lists, live, maps, saes, sql
 from web.urls import STATIC, urls
 from web.workspace import Workspace
 
 if TYPE_CHECKING:
     from saebench.lm import LanguageModel
 
-ROUTERS = [resource.router for resource in (home, saes, features, live, annotations, lists, jobs, maps, sql)]
+ROUTERS = [resource.router for resource in (home, saes, features, live, annotations, lists, jobs, maps, sql, compare)]
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 
 FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}

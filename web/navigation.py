@@ -4,6 +4,7 @@ from web.urls import urls
 
 NAVIGATION = (
     ("SAEs", urls.home()),
+    ("Compare", urls.compare()),
     ("Lists", urls.lists()),
     ("SQL", urls.sql()),
     ("Jobs", urls.jobs()),

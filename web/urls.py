@@ -129,6 +129,14 @@ class Urls:
         """The rows of a query as a file, csv or json."""
         return f"/sql.{ending}" + _query({"q": query, "sae": sae_id})
 
+    def compare(self, a: str | None = None, b: str | None = None, **query: str | int | None) -> str:
+        """Two SAEs matched; `query`: corpus, side, status, page. POST matches them."""
+        return "/compare" + _query({"a": a, "b": b, **query})
+
+    def compare_features(self, sae_a: str, a: int, sae_b: str, b: int, corpus: str | None = None) -> str:
+        """Two features side by side."""
+        return "/compare/features" + _query({"a": f"{sae_a}/{a}", "b": f"{sae_b}/{b}", "corpus": corpus})
+
     def steer(self, sae_id: str, features: Sequence[int] = ()) -> str:
         """The page that steers a model with features of an SAE."""
         return "/steer" + _query({"sae": sae_id, "features": ",".join(map(str, features))})

@@ -29,7 +29,7 @@ from web.models.jobs import Progress
 
 ROOT = Path(__file__).parents[2]
 ENDLESS = Kind("Something endless", ("serve", "--port", "0"))
-FAILING = Kind("Something that fails", ("evaluate", "--sae", "{}"))
+FAILING = Kind("Something that fails", ("evaluate", "--sae", "{sae}"))
 
 
 def wait_for(what: Callable[[], object], seconds: float = 90) -> None:
@@ -63,18 +63,18 @@ def test_one_at_a_time_failing_cancelled_and_bounded(tmp_path: Path, monkeypatch
     monkeypatch.setitem(KINDS, "failing", FAILING)
     monkeypatch.setattr(runner_module, "MOST_WAITING", 2)
     jobs = JobRunner(tmp_path)
-    failing = jobs.start("failing", "none")
-    endless = jobs.start("endless", "x")
+    failing = jobs.start("failing", sae="none")
+    endless = jobs.start("endless", sae="x")
     assert (failing.id, endless.id) == ("failing.none.1", "endless.x.1")
-    assert jobs.start("endless", "x").id == endless.id
+    assert jobs.start("endless", sae="x").id == endless.id
     wait_for(lambda: state(jobs, failing.id) == "failed")
     error = jobs.find(failing.id).error
     assert error is not None
     assert error.startswith(f"workspace {tmp_path} has no finished SAE 'none'")
     wait_for(lambda: "http://127.0.0.1" in jobs.find(endless.id).log)
-    waiting = [jobs.start("failing", name).id for name in ("a", "b")]
+    waiting = [jobs.start("failing", sae=name).id for name in ("a", "b")]
     with pytest.raises(UserError, match="2 jobs wait already"):
-        jobs.start("failing", "c")
+        jobs.start("failing", sae="c")
     assert [state(jobs, name) for name in (endless.id, *waiting)] == ["running", "queued", "queued"]
     (process,) = processes(tmp_path)
     assert os.getpriority(os.PRIO_PROCESS, process) >= 10
@@ -83,7 +83,7 @@ def test_one_at_a_time_failing_cancelled_and_bounded(tmp_path: Path, monkeypatch
     other = JobRunner(tmp_path)
     assert state(other, endless.id) == "running"
     with pytest.raises(UserError, match="another dashboard runs the jobs"):
-        other.start("failing", "d")
+        other.start("failing", sae="d")
 
     for name in (*waiting, endless.id, endless.id, failing.id):
         jobs.cancel(name)
@@ -91,7 +91,7 @@ def test_one_at_a_time_failing_cancelled_and_bounded(tmp_path: Path, monkeypatch
     assert [state(jobs, name) for name in (*waiting, failing.id)] == ["cancelled", "cancelled", "failed"]
     assert processes(tmp_path) == []
     assert [job.id for job in jobs.all()] == [*reversed(waiting), endless.id, failing.id]
-    assert jobs.start("endless", "x").id == "endless.x.2"
+    assert jobs.start("endless", sae="x").id == "endless.x.2"
     jobs.cancel("endless.x.2")
     wait_for(lambda: state(jobs, "endless.x.2") == "cancelled")
 
@@ -172,14 +172,20 @@ def own(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder = copied / "jobs" / f"map.{synthetic.SAE}.{number}"
         folder.mkdir(parents=True)
         times = {"created": f"2026-01-0{number}T00:00:00Z", "started": f"2026-01-0{number}T00:00:01Z"}
-        job = {"id": folder.name, "kind": "map", "subject": synthetic.SAE, "title": "Map", "command": ["saebench"]}
+        job = {
+            "id": folder.name,
+            "kind": "map",
+            "about": {"sae": synthetic.SAE},
+            "title": "Map",
+            "command": ["saebench"],
+        }
         ended = {"ended": f"2026-01-0{number}T00:01:13Z", "error": "<b>why</b>" if word == "failed" else None}
         (folder / "job.json").write_text(json.dumps({**job, **times, "state": word, **ended}))
     return copied
 
 
 def test_jobs_as_pages_and_data(own: Path):
-    client = TestClient(web.create_app(own))
+    client = TestClient(web.create_app(own), base_url="http://127.0.0.1")
     data = client.get("/jobs.json").json()["jobs"]
     assert [job["state"] for job in data] == ["interrupted", "cancelled", "failed", "done"]
     page = client.get("/jobs").text
@@ -194,7 +200,7 @@ def test_jobs_as_pages_and_data(own: Path):
 
 
 def test_an_sae_without_weights_cannot_be_drawn(own: Path):
-    client = TestClient(web.create_app(own))
+    client = TestClient(web.create_app(own), base_url="http://127.0.0.1")
     answer = client.post("/saes/hostile.sae/map")
     assert answer.status_code == 409
     assert "sae.safetensors" in answer.json()["cause"]
@@ -241,7 +247,7 @@ def test_the_page_of_jobs_follows_one_that_runs(
     folder.mkdir(parents=True)
     (folder / "job.json").write_text(
         json.dumps(
-            {"id": "endless.x.1", "kind": "endless", "subject": "x", "title": "Endless", "command": ["saebench"],
+            {"id": "endless.x.1", "kind": "endless", "about": {"sae": "x"}, "title": "Endless", "command": ["saebench"],
              "state": "cancelled", "created": "2026-01-01T00:00:00Z"}
         )
     )  # fmt: skip

@@ -29,7 +29,7 @@ def copied(workspace: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def own(copied: Path) -> TestClient:
-    return TestClient(web.create_app(copied), raise_server_exceptions=False)
+    return TestClient(web.create_app(copied), "http://127.0.0.1", raise_server_exceptions=False)
 
 
 def address(name: str = NAME, *, ending: str = "") -> str:
@@ -100,7 +100,7 @@ def test_what_cannot_be_done_says_why(own: TestClient, method: str, path: str, b
 
 
 def test_looking_makes_no_catalogue(tmp_path: Path):
-    own = TestClient(web.create_app(tmp_path))
+    own = TestClient(web.create_app(tmp_path), base_url="http://127.0.0.1")
     assert "No lists yet" in own.get("/lists").text
     assert list(tmp_path.iterdir()) == []
 

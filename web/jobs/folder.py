@@ -15,6 +15,7 @@ from store.workspace import check_id
 from web.models.jobs import Job, Progress
 
 _LOG_SHOWN = 8_000
+_LONGEST_STEM = 200
 _ID = re.compile(r"[a-z]+\.[A-Za-z0-9._-]+\.[0-9]+")
 
 
@@ -41,14 +42,14 @@ class JobFolder:
         except (OSError, ValidationError):
             return None
 
-    def make(self, kind: str, subject: str) -> str:
-        """A new folder, and the id that it gives: the kind, the subject and how often that was asked for.
+    def make(self, kind: str, about: dict[str, str]) -> str:
+        """A new folder, and the id that it gives: the kind, what it is about and how often that was asked for.
 
         Raises:
             OSError: it cannot be made.
-            StoreError: the subject cannot be part of a file's name.
+            StoreError: what it is about cannot be part of a file's name.
         """
-        stem = f"{kind}.{check_id(subject)}"
+        stem = f"{kind}.{'_'.join(map(check_id, about.values()))}"[:_LONGEST_STEM]
         parts = [path.name.rpartition(".") for path in self.path.iterdir()]
         number = 1 + max((int(last) for first, _, last in parts if first == stem and last.isdigit()), default=0)
         self.of(f"{stem}.{number}").mkdir()

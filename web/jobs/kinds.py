@@ -4,16 +4,17 @@ from typing import NamedTuple
 
 
 class Kind(NamedTuple):
-    """What is run for a subject, which is checked by whoever asks for the job; the workspace is added."""
+    """What is run: `{name}` stands for what it is about, checked by whoever asks for it. The workspace is added."""
 
     title: str
     arguments: tuple[str, ...]
 
-    def of(self, subject: str) -> tuple[str, list[str]]:
-        """(title, arguments) with the subject put in, each argument remaining one."""
-        return self.title.format(subject), [argument.format(subject) for argument in self.arguments]
+    def of(self, about: dict[str, str]) -> tuple[str, list[str]]:
+        """(title, arguments) with the names put in, each argument remaining one."""
+        return self.title.format(**about), [argument.format(**about) for argument in self.arguments]
 
 
 KINDS = {
-    "map": Kind("Map of {}", ("map", "--sae", "{}")),
+    "map": Kind("Map of {sae}", ("map", "--sae", "{sae}")),
+    "compare": Kind("Comparison of {a} with {b}", ("compare", "{a}", "{b}", "--corpus", "{corpus}")),
 }

@@ -56,36 +56,36 @@ class JobRunner:
             job = self._folder.find(job_id)
             return None if job is None else self._page(job)
 
-    def last(self, kind: str, subject: str) -> JobPage | None:
-        """The newest job of a kind on a subject."""
-        return next((job for job in self.all() if (job.kind, job.subject) == (kind, subject)), None)
+    def last(self, kind: str, **about: str) -> JobPage | None:
+        """The newest job of a kind on just this."""
+        return next((job for job in self.all() if (job.kind, job.about) == (kind, about)), None)
 
-    def start(self, kind: str, subject: str) -> Job:
-        """Queue a job of a kind; one of the same kind and subject that waits or runs is returned instead.
+    def start(self, kind: str, **about: str) -> Job:
+        """Queue a job of a kind; one like it that waits or runs is returned instead.
 
         Args:
             kind: a key of `KINDS`.
-            subject: what it works on, checked by the caller: an SAE that exists.
+            about: what it works on, by the names in that kind; checked by the caller: an SAE that exists.
 
         Raises:
             UserError: too many wait, another dashboard runs this workspace's jobs, or the folder cannot be written.
         """
-        title, arguments = KINDS[kind].of(subject)
+        title, arguments = KINDS[kind].of(about)
         with self._changed:
             for job in [self._running, *self._waiting]:
-                if job is not None and (job.kind, job.subject) == (kind, subject) and job.id not in self._cancelled:
+                if job is not None and (job.kind, job.about) == (kind, about) and job.id not in self._cancelled:
                     return job
             if len(self._waiting) >= MOST_WAITING:
                 raise UserError(f"{MOST_WAITING} jobs wait already; cancel some, or start this one when they are done")
             try:
                 self._folder.path.mkdir(parents=True, exist_ok=True)
                 self._own()
-                job_id = self._folder.make(kind, subject)
+                job_id = self._folder.make(kind, about)
             except OSError as error:
                 raise UserError(f"cannot write {self._folder.path}: {error.strerror or error}") from None
             command = ["saebench", *arguments, "--workspace", str(self._workspace)]
             job = Job(
-                id=job_id, kind=kind, subject=subject, title=title, command=command, state="queued",
+                id=job_id, kind=kind, about=about, title=title, command=command, state="queued",
                 created=datetime.now(UTC),
             )  # fmt: skip
             self._folder.write(job)

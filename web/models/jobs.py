@@ -31,9 +31,9 @@ class Progress(BaseModel):
 class Job(BaseModel):
     """One command of saebench in the background."""
 
-    id: str = Field(description="<kind>.<subject>.<number>")
+    id: str = Field(description="<kind>.<what it is about>.<number>")
     kind: str
-    subject: str = Field(description="what it works on, such as an SAE")
+    about: dict[str, str] = Field(description="what it works on, such as an SAE")
     title: str
     command: list[str] = Field(description="what was run, as `saebench …`")
     state: State = Field(description="interrupted: the dashboard stopped while it waited or ran")

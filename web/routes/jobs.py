@@ -13,7 +13,7 @@ from web.rendering import page
 from web.urls import urls
 
 router = APIRouter(tags=["jobs"], responses=RESPONSES)
-JobId = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,240}$", description="<kind>.<subject>.<number>")]
+JobId = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,240}$", description="<kind>.<what it is about>.<number>")]
 
 
 def runner(request: Request) -> JobRunner:
@@ -24,10 +24,10 @@ def runner(request: Request) -> JobRunner:
 Runner = Annotated[JobRunner, Depends(runner)]
 
 
-def start(jobs: JobRunner, kind: str, subject: str) -> Job:
+def start(jobs: JobRunner, kind: str, **about: str) -> Job:
     """Start a job, or find it under way. Raises ProblemError 409 where it cannot be started now."""
     try:
-        return jobs.start(kind, subject)
+        return jobs.start(kind, **about)
     except UserError as error:
         raise ProblemError(409, "That cannot be started now", f"{error}.") from None
 
@@ -77,6 +77,6 @@ def cancel(jobs: Runner, job_id: JobId) -> JobPage:
 def again(jobs: Runner, job_id: JobId, response: Response) -> Job:
     """Run a job anew; its address is in `Location`. Commands pick up where they stopped."""
     old = existing(jobs, job_id)
-    job = start(jobs, old.kind, old.subject)
+    job = start(jobs, old.kind, **old.about)
     response.headers["Location"] = urls.job(job.id)
     return job

@@ -40,4 +40,4 @@ def sae_map(
 def draw_map(here: Here, jobs: Runner, sae_id: SaeId) -> Job:
     """Draw the map in the background."""
     views.check_drawable(here, sae_id)
-    return start(jobs, "map", sae_id)
+    return start(jobs, "map", sae=sae_id)

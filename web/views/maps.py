@@ -35,14 +35,16 @@ def map_frame(here: Workspace, jobs: JobRunner, sae: str, corpus: str | None) ->
     here.sae(sae)
     drawable = here.trained(sae)
     found = find_map(here.path, sae) if drawable else None
-    return MapFrame(sae, corpus, found is not None, drawable, len(found.points) if found else 0, jobs.last("map", sae))
+    return MapFrame(
+        sae, corpus, found is not None, drawable, len(found.points) if found else 0, jobs.last("map", sae=sae)
+    )
 
 
 def map_page(here: Workspace, jobs: JobRunner, sae: str, corpus: str | None) -> MapPage:
     """The map as data. Raises ProblemError 404."""
     row = here.sae(sae)
     found = find_map(here.path, sae) if here.trained(sae) else None
-    job = jobs.last("map", sae)
+    job = jobs.last("map", sae=sae)
     own = here.index(sae, corpus)["corpus_id"] if row["indexes"] else None
     if found is None:
         return MapPage(sae=sae, corpus=own, points=None, job=job)
