@@ -18,6 +18,13 @@ PAGES = {
     "dead feature": f"/saes/{synthetic.SAE}/features/{synthetic.DEAD[0]}",
     "card": f"/saes/{synthetic.SAE}/features/5?embed=1",
     "wrong filter": f"/saes/{synthetic.SAE}?filter=nope+%3E+1",
+    "lists": "/lists",
+    "jobs": "/jobs",
+    "map": f"/saes/{synthetic.SAE}/map",
+    "SQL": "/sql?q=SELECT+feature%2C+density%2C+promoted+FROM+feature+LIMIT+30",
+    "wrong SQL": "/sql?q=SELECT+densty+FROM+feature",
+    "compare": "/compare",
+    "two features": f"/compare/features?a={synthetic.SAE}/5&b={synthetic.SAE}/7",
     "error": "/nowhere",
 }
 
