@@ -44,7 +44,6 @@ THRESHOLD = 0.7
 KEPT = 5
 """Counterparts kept of each feature of the first SAE, by cosine and by Jaccard each."""
 _CELLS_AT_ONCE = 1 << 22
-_CODES_AT_ONCE = 250_000
 _ROWS_AT_ONCE = 4096
 
 Numbers = NDArray[np.int64]
@@ -271,22 +270,17 @@ def _replace(
 
 def _together(a: Codes, b: Codes, n_places: int) -> Iterator[tuple[int, Numbers]]:
     """(i, counts[n, M_b]): on how many tokens the features i … i + n − 1 of a are active together with each of b."""
-    by_place = np.argsort(b.places, kind="stable")
-    features_b = b.features[by_place]
-    offsets_b = np.concatenate([[0], np.cumsum(np.bincount(b.places, minlength=n_places))])
-    offsets_a = np.concatenate([[0], np.cumsum(a.counts)])
-    width = len(b.counts)
-    for first in _starts(len(a.counts), width):
-        n = min(_height(width), len(a.counts) - first)
-        counts = np.zeros(n * width, np.int64)
-        for start in range(offsets_a[first], offsets_a[first + n], _CODES_AT_ONCE):
-            part = slice(start, min(start + _CODES_AT_ONCE, offsets_a[first + n]))
-            places, row = a.places[part], (a.features[part] - first) * width
-            n_here = offsets_b[places + 1] - offsets_b[places]
-            starts = np.cumsum(n_here) - n_here
-            codes_b = np.arange(n_here.sum()) + np.repeat(offsets_b[places] - starts, n_here)
-            counts += np.bincount(np.repeat(row, n_here) + features_b[codes_b], minlength=len(counts))
-        yield first, counts.reshape(n, width)
+    from scipy.sparse import csr_array  # only who compares pays for loading it
+
+    def ones(codes: Codes) -> NDArray[np.int32]:
+        return np.ones(len(codes.places), np.int32)
+
+    offsets = np.concatenate([[0], np.cumsum(a.counts)])
+    by_feature = csr_array((ones(a), a.places, offsets), shape=(len(a.counts), n_places))
+    by_place = csr_array((ones(b), (b.places, b.features)), shape=(n_places, len(b.counts)))
+    for first in _starts(len(a.counts), len(b.counts)):
+        block = by_feature[first : first + _height(len(b.counts))] @ by_place
+        yield first, block.toarray().astype(np.int64)
 
 
 def _status(
