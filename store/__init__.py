@@ -28,6 +28,7 @@ from store.feature import (
     Stats,
 )
 from store.index import Context, Index
+from store.maps import Map, find_map, write_map
 from store.reader import FeatureStore
 from store.relation import Relation
 from store.remarks import Remarks, Said
@@ -58,6 +59,7 @@ __all__ = [
     "Listed",
     "Logit",
     "Logits",
+    "Map",
     "Negative",
     "Neighbour",
     "Note",
@@ -70,9 +72,11 @@ __all__ = [
     "StoreError",
     "Unattributed",
     "find_index",
+    "find_map",
     "index_id",
     "indexes_folder",
     "revision",
     "stage_block",
     "staging_folder",
+    "write_map",
 ]

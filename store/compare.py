@@ -25,7 +25,7 @@ Decisions:
   with the number of pairs of codes on one token; memory with the codes of b and with one block of rows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,10 +39,11 @@ from store.index import Index
 from store.relation import Relation
 from store.weights import decoder_rows
 
+THRESHOLD = 0.7
+"""From which decoder cosine on two features are kin, unless somebody says otherwise."""
 KEPT = 5
 """Counterparts kept of each feature of the first SAE, by cosine and by Jaccard each."""
 _CELLS_AT_ONCE = 1 << 22
-_CODES_AT_ONCE = 250_000
 _ROWS_AT_ONCE = 4096
 
 Numbers = NDArray[np.int64]
@@ -157,7 +158,13 @@ def check_same_text(a: Index, b: Index) -> None:
 
 
 def compared(
-    rows_a: NDArray[np.float32], rows_b: NDArray[np.float32], a: Codes, b: Codes, n_places: int, threshold: float
+    rows_a: NDArray[np.float32],
+    rows_b: NDArray[np.float32],
+    a: Codes,
+    b: Codes,
+    n_places: int,
+    threshold: float,
+    on_progress: Callable[[int], None] = lambda _: None,
 ) -> tuple[pa.Table, pa.Table, pa.Table]:
     """The tables behind `Comparison`: of the first SAE, of the second, and of pairs.
 
@@ -166,9 +173,10 @@ def compared(
         a, b: their codes on the same tokens.
         n_places: number of those.
         threshold: from which cosine on two features are kin.
+        on_progress: told how many features of the first SAE are done.
     """
     near_a, near_b, alike = _nearest(rows_a, rows_b, a.counts > 0, b.counts > 0)
-    partner_a, partner_b, pairs, both = _partners(a, b, n_places, alike)
+    partner_a, partner_b, pairs, both = _partners(a, b, n_places, alike, on_progress)
     cosine_a, cosine_b = _cosines(rows_a, rows_b, near_a), _cosines(rows_b, rows_a, near_b)
     words_a, words_b = ("vanished", "split", "merged"), ("appeared", "merged", "split")
     kin_a, kin_b = (near_a >= 0) & (cosine_a >= threshold), (near_b >= 0) & (cosine_b >= threshold)
@@ -229,7 +237,7 @@ def _nearest(
 
 
 def _partners(
-    a: Codes, b: Codes, n_places: int, alike: tuple[Numbers, Numbers]
+    a: Codes, b: Codes, n_places: int, alike: tuple[Numbers, Numbers], on_progress: Callable[[int], None]
 ) -> tuple[_Partners, _Partners, tuple[Numbers, Numbers], Numbers]:
     """Partners by Jaccard; the pairs given and those found, each once, and on how many tokens both are active."""
     of_a, of_b = _Partners.none(len(a.counts)), _Partners.none(len(b.counts))
@@ -246,6 +254,7 @@ def _partners(
         better = np.flatnonzero(jaccard[strongest, column] > of_b.jaccard)
         i = strongest[better]
         _replace(of_b, better, i + first, jaccard[i, better], both[i, better])
+        on_progress(first + len(both))
     known = np.flatnonzero(of_b.other >= 0)
     pairs.append((of_b.other[known], known, of_b.both[known]))
     i, j, n = (np.concatenate([column[k] for column in pairs]) for k in range(3))
@@ -261,22 +270,17 @@ def _replace(
 
 def _together(a: Codes, b: Codes, n_places: int) -> Iterator[tuple[int, Numbers]]:
     """(i, counts[n, M_b]): on how many tokens the features i … i + n − 1 of a are active together with each of b."""
-    by_place = np.argsort(b.places, kind="stable")
-    features_b = b.features[by_place]
-    offsets_b = np.concatenate([[0], np.cumsum(np.bincount(b.places, minlength=n_places))])
-    offsets_a = np.concatenate([[0], np.cumsum(a.counts)])
-    width = len(b.counts)
-    for first in _starts(len(a.counts), width):
-        n = min(_height(width), len(a.counts) - first)
-        counts = np.zeros(n * width, np.int64)
-        for start in range(offsets_a[first], offsets_a[first + n], _CODES_AT_ONCE):
-            part = slice(start, min(start + _CODES_AT_ONCE, offsets_a[first + n]))
-            places, row = a.places[part], (a.features[part] - first) * width
-            n_here = offsets_b[places + 1] - offsets_b[places]
-            starts = np.cumsum(n_here) - n_here
-            codes_b = np.arange(n_here.sum()) + np.repeat(offsets_b[places] - starts, n_here)
-            counts += np.bincount(np.repeat(row, n_here) + features_b[codes_b], minlength=len(counts))
-        yield first, counts.reshape(n, width)
+    from scipy.sparse import csr_array  # only who compares pays for loading it
+
+    def ones(codes: Codes) -> NDArray[np.int32]:
+        return np.ones(len(codes.places), np.int32)
+
+    offsets = np.concatenate([[0], np.cumsum(a.counts)])
+    by_feature = csr_array((ones(a), a.places, offsets), shape=(len(a.counts), n_places))
+    by_place = csr_array((ones(b), (b.places, b.features)), shape=(n_places, len(b.counts)))
+    for first in _starts(len(a.counts), len(b.counts)):
+        block = by_feature[first : first + _height(len(b.counts))] @ by_place
+        yield first, block.toarray().astype(np.int64)
 
 
 def _status(
@@ -338,3 +342,16 @@ def _height(width: int) -> int:
 
 def _starts(rows: int, width: int) -> range:
     return range(0, rows, _height(width))
+
+
+def fire_together(a: Index, feature_a: int, b: Index, feature_b: int) -> tuple[int, int]:
+    """(on how many tokens both features are active, on how many either is), of two indexes of the same text."""
+    sql = "SELECT context::BIGINT * {length} + position AS place FROM {table} WHERE feature = {feature}"
+    of_a, of_b = (
+        sql.format(length=a.context_length, table=index.table("activation"), feature=int(feature))
+        for index, feature in ((a, feature_a), (b, feature_b))
+    )
+    count = "(SELECT count(*) FROM ({}))"
+    parts = (f"FROM ({of_a}) SEMI JOIN ({of_b}) USING (place)", of_a, of_b)
+    ((both, n_a, n_b),) = a.rows(f"SELECT {', '.join(count.format(part) for part in parts)}")
+    return both, n_a + n_b - both

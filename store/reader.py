@@ -7,7 +7,7 @@ import hashlib
 import re
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from store.annotations import Annotations
 from store.catalog import Catalog
-from store.compare import Comparison, check_same_text, codes_of, compared, decoder
+from store.compare import THRESHOLD, Comparison, check_same_text, codes_of, compared, decoder
+from store.comparisons import comparison_folder, read_comparison, write_comparison
 from store.described import COLUMNS, described
 from store.errors import StoreError, explained
 from store.feature import Feature
@@ -322,9 +323,8 @@ class FeatureStore:
         """
         if _ANNOTATED.search(query):
             self._mirror.refresh()
-        indexes = [self._open(path) for path in self._files().values()]
-        fitting = [index for index in indexes if _fits(index.id, sae, corpus)]
-        default = fitting[0].alias if len(fitting) == 1 else None
+        self.attachments()
+        default = self.default_alias(sae, corpus)
 
         def cursor() -> duckdb.DuckDBPyConnection:
             new = self._cursor()
@@ -334,7 +334,46 @@ class FeatureStore:
 
         return relation(cursor, query.strip().rstrip(";"), "query")
 
-    def compare(self, sae_a: str, sae_b: str, corpus: str | None = None, threshold: float = 0.7) -> Comparison:
+    def attachments(self) -> dict[str, str]:
+        """The files of all indexes by their alias in `sql`.
+
+        Raises:
+            StoreError: one cannot be read.
+        """
+        return {index.alias: str(index.path) for index in (self._open(path) for path in self._files().values())}
+
+    def default_alias(self, sae: str | None = None, corpus: str | None = None) -> str | None:
+        """Of the index whose tables go by their bare names in `sql`: the only one that fits, if there is just one."""
+        fitting = [path for id, path in self._files().items() if _fits(id, sae, corpus)]
+        return self._open(fitting[0]).alias if len(fitting) == 1 else None
+
+    def annotated(self, table: str) -> Relation:
+        """All rows of one of the tables that `sql` knows as `memory.<table>`, as they are now.
+
+        Raises:
+            StoreError: there is no such table.
+        """
+        if table not in TABLES:
+            raise StoreError(f"there is no table memory.{table}; there are: {', '.join(TABLES)}")
+        self._mirror.refresh()
+        return relation(self._cursor, f"FROM memory.main.{table}", table)
+
+    def columns(self) -> dict[str, list[tuple[str, str]]]:
+        """(name, type) of the columns of each table that `sql` knows: an index's by their bare names, the others as
+        `memory.<table>`.
+        """
+        alias = next(iter(self.attachments()), None)
+        own = ", ".join(literal(name) for name in TABLES)
+        sql = f"""SELECT if(database_name = 'memory', 'memory.', '') || table_name, column_name, data_type
+                  FROM duckdb_columns() WHERE NOT internal AND schema_name = 'main' AND (database_name = $alias
+                  OR (database_name = 'memory' AND table_name IN ({own}))) ORDER BY database_name = 'memory', table_oid,
+                  column_index"""
+        found: dict[str, list[tuple[str, str]]] = {}
+        for table, column, kind in self._cursor().execute(sql, {"alias": alias}).fetchall():
+            found.setdefault(table, []).append((column, kind))
+        return found
+
+    def compare(self, sae_a: str, sae_b: str, corpus: str | None = None, threshold: float = THRESHOLD) -> Comparison:
         """Which features of one SAE are in another, which appeared, split, merged and vanished (`store.compare` says
         what the words mean), by decoder cosine and by use on the same tokens.
 
@@ -347,17 +386,48 @@ class FeatureStore:
             StoreError: an index or the weights are missing, or the two cannot be compared.
         """
         a, b = self.index(sae_a, corpus), self.index(sae_b, corpus)
+        return self._comparison(a, b, threshold, self._compared(a, b, threshold, lambda _: None))
+
+    def keep_comparison(
+        self, sae_a: str, sae_b: str, corpus: str | None = None, on_progress: Callable[[int], None] = lambda _: None
+    ) -> Comparison:
+        """`compare`, and keep what it finds in the workspace. `on_progress` is told how many features of the first SAE
+        are done.
+
+        Raises:
+            StoreError: as for `compare`, or it cannot be written.
+        """
+        a, b = self.index(sae_a, corpus), self.index(sae_b, corpus)
+        tables = self._compared(a, b, THRESHOLD, on_progress)
+        write_comparison(comparison_folder(self.workspace, a, b, THRESHOLD), tables)
+        return self._comparison(a, b, THRESHOLD, tables)
+
+    def kept_comparison(self, sae_a: str, sae_b: str, corpus: str | None = None) -> Comparison | None:
+        """What `keep_comparison` kept of these two SAEs as they are indexed now; None if it did not.
+
+        Raises:
+            StoreError: an index is missing, or what was kept cannot be read.
+        """
+        a, b = self.index(sae_a, corpus), self.index(sae_b, corpus)
+        tables = read_comparison(comparison_folder(self.workspace, a, b, THRESHOLD))
+        return None if tables is None else self._comparison(a, b, THRESHOLD, tables)
+
+    def _compared(
+        self, a: Index, b: Index, threshold: float, on_progress: Callable[[int], None]
+    ) -> tuple[pa.Table, ...]:
         check_same_text(a, b)
         rows_a, rows_b = decoder(self.workspace, a), decoder(self.workspace, b)
         if rows_a.shape[1] != rows_b.shape[1]:
             raise StoreError(
-                f"{sae_a} and {sae_b} cannot be compared: inputs of width {rows_a.shape[1]} and {rows_b.shape[1]}"
+                f"{a.id} and {b.id} cannot be compared: inputs of width {rows_a.shape[1]} and {rows_b.shape[1]}"
             )
-        n_places = a.meta["n_contexts"] * a.context_length
-        tables = compared(rows_a, rows_b, codes_of(a), codes_of(b), n_places, threshold)
+        return compared(rows_a, rows_b, codes_of(a), codes_of(b), a.n_places, threshold, on_progress)
+
+    def _comparison(self, a: Index, b: Index, threshold: float, tables: tuple[pa.Table, ...]) -> Comparison:
+        (sae_a, corpus), (sae_b, _) = split_index_id(a.id), split_index_id(b.id)
         side_a, side_b = (self._beside(index, table) for index, table in zip((a, b), tables, strict=False))
         pairs = relation(self._with(tables[2]), "FROM given", "pairs", tables[2].column_names)
-        return Comparison(sae_a, sae_b, split_index_id(a.id)[1], threshold, side_a, side_b, pairs)
+        return Comparison(sae_a, sae_b, corpus, threshold, side_a, side_b, pairs)
 
     def _with(self, table: pa.Table) -> Cursor:
         """Cursors that see an Arrow table under the name `given`."""

@@ -11,6 +11,7 @@ from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from web import errors
+from web.jobs.runner import JobRunner
 from web.live import Live
 from web.middleware.accept import AcceptJson
 from web.middleware.headers import SecurityHeaders
@@ -18,14 +19,31 @@ from web.middleware.kept import Kept
 from web.middleware.limits import BodyLimit
 from web.middleware.origin import LOOPBACK, SameOrigin
 from web.middleware.token import TokenGate
-from web.routes import annotations, downloads, features, home, live, prompt, saes, steer
+from web.routes import (
+    annotations,
+    compare,
+    downloads,
+    features,
+    home,
+    jobs,
+    lists,
+    live,
+    maps,
+    prompt,
+    saes,
+    sql,
+    steer,
+)
 from web.urls import STATIC, urls
 from web.workspace import Workspace
 
 if TYPE_CHECKING:
     from saebench.lm import LanguageModel
 
-ROUTERS = [resource.router for resource in (home, saes, downloads, features, live, prompt, steer, annotations)]
+ROUTERS = [
+    resource.router
+    for resource in (features, home, saes, downloads, live, prompt, steer, annotations, lists, compare, sql, jobs, maps)
+]
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 
 FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
@@ -71,6 +89,7 @@ def create_app(
         ],
     )
     app.state.workspace = Workspace(workspace)
+    app.state.jobs = JobRunner(workspace)
     app.state.live = Live(workspace, lm_loader) if lm_loader else None
 
     @app.get(urls.plotly, include_in_schema=False)

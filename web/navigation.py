@@ -6,5 +6,9 @@ NAVIGATION = (
     ("SAEs", urls.home()),
     ("Prompt", urls.prompt()),
     ("Steer", urls.steer()),
+    ("Compare", urls.compare()),
+    ("Lists", urls.lists()),
+    ("SQL", urls.sql()),
+    ("Jobs", urls.jobs()),
 )
 """(title, address), from left to right."""

@@ -56,13 +56,13 @@ class Urls:
         """The numbers behind a plot of the SAE's page, as CSV."""
         return f"/saes/{quote(sae_id, safe='')}/plots/{plot}.csv" + _query(query)
 
-    def map(self, sae_id: str, **query: str | int | None) -> str:
-        """The map of an SAE's decoder directions."""
-        return f"/saes/{quote(sae_id, safe='')}/map" + _query(query)
-
     def feature(self, sae_id: str, feature: int, **query: str | int | None) -> str:
         """A feature's page; `query`: the list it belongs to (filter, order) and the corpus."""
         return f"/saes/{quote(sae_id, safe='')}/features/{feature}" + _query(query)
+
+    def feature_json(self, sae_id: str, feature: int, **query: str | int | None) -> str:
+        """A feature's page as data."""
+        return f"/saes/{quote(sae_id, safe='')}/features/{feature}.json" + _query(query)
 
     def feature_pattern(self, sae_id: str, **query: str | int | None) -> str:
         """A feature's page with `{feature}` left open, for the go-to dialog."""
@@ -104,6 +104,54 @@ class Urls:
     def live(self, sae_id: str, feature: int, **query: str | int | None) -> str:
         """Where the test box sends its text."""
         return f"/saes/{quote(sae_id, safe='')}/features/{feature}/live" + _query(query)
+
+    def lists(self) -> str:
+        """All lists of features."""
+        return "/lists"
+
+    def list_csv(self, name: str) -> str:
+        """A list as CSV."""
+        return f"/lists/{quote(name, safe='')}.csv"
+
+    def jobs(self) -> str:
+        """Work in the background."""
+        return "/jobs"
+
+    def job(self, job_id: str) -> str:
+        """One job."""
+        return f"/jobs/{quote(job_id, safe='')}"
+
+    def job_cancel(self, job_id: str) -> str:
+        """Where a job is ended."""
+        return f"{self.job(job_id)}/cancel"
+
+    def job_again(self, job_id: str) -> str:
+        """Where a job is run anew."""
+        return f"{self.job(job_id)}/again"
+
+    def map(self, sae_id: str, corpus: str | None = None) -> str:
+        """The map of an SAE's decoder directions, a part of its page; POST draws it."""
+        return f"/saes/{quote(sae_id, safe='')}/map" + _query({"corpus": corpus})
+
+    def map_data(self, sae_id: str, corpus: str | None = None) -> str:
+        """The points of the map."""
+        return f"/saes/{quote(sae_id, safe='')}/map.json" + _query({"corpus": corpus})
+
+    def sql(self, query: str = "", sae_id: str | None = None) -> str:
+        """The SQL box with a query in it."""
+        return "/sql" + _query({"q": query, "sae": sae_id if query else None})
+
+    def sql_file(self, ending: str, query: str, sae_id: str | None) -> str:
+        """The rows of a query as a file, csv or json."""
+        return f"/sql.{ending}" + _query({"q": query, "sae": sae_id})
+
+    def compare(self, a: str | None = None, b: str | None = None, **query: str | int | None) -> str:
+        """Two SAEs matched; `query`: corpus, side, status, page. POST matches them."""
+        return "/compare" + _query({"a": a, "b": b, **query})
+
+    def compare_features(self, sae_a: str, a: int, sae_b: str, b: int, corpus: str | None = None) -> str:
+        """Two features side by side."""
+        return "/compare/features" + _query({"a": f"{sae_a}/{a}", "b": f"{sae_b}/{b}", "corpus": corpus})
 
     def prompt(self, **query: str | int | None) -> str:
         """The prompt page; `query`: sae, corpus, text, token."""

@@ -16,9 +16,10 @@ keep_freed_memory()
 import typer
 
 import saebench
-from saebench.cli import convert, demo, describe, evaluate, explain, harvest, index, serve, store, train
+from saebench.cli import compare, convert, demo, describe, evaluate, explain, harvest, index, map, serve, store, train
 from saebench.cli.failure import report
 from saebench.errors import UserError
+from saebench.job import end_with_parent
 from store import StoreError
 
 app = typer.Typer(
@@ -27,7 +28,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (harvest, train, evaluate, index, explain, serve, demo, convert):
+for verb in (harvest, train, evaluate, index, map, compare, explain, serve, demo, convert):
     app.command(verb.__name__.rpartition(".")[2])(verb.command)
 app.command("recipe")(describe.command)
 app.add_typer(store.app, name="store")
@@ -48,6 +49,7 @@ def options(
 
 def main() -> None:
     """Entry point: errors that the user can put right are one line on stderr and exit code 1."""
+    end_with_parent()
     try:
         app()
     except (UserError, StoreError) as error:

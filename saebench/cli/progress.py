@@ -1,10 +1,14 @@
-"""Progress on a terminal: a bar where there is a person, a line now and then where there is a log."""
+"""Progress on a terminal: a bar where there is a person, a line now and then where there is a log; and in a file for
+the dashboard, if it started the command.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from saebench.job import progress_file
 
 console = Console(soft_wrap=True, highlight=False)
 
@@ -15,10 +19,13 @@ class Track:
     def __init__(self, progress: Progress, total: int | None, label: str) -> None:
         self._progress = progress
         self._task = progress.add_task(label, total=total, note="")
+        self._file = progress_file(label, total)
 
     def __call__(self, done: int, note: str = "") -> None:
         """Set how much is done."""
         self._progress.update(self._task, completed=done, note=note)
+        if self._file is not None:
+            self._file(done, note)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from saebench.config import CorpusConfig, HarvestConfig, ModelConfig, Section, load_recipe
 from saebench.explaining.config import ExplainConfig
-from saebench.indexing.config import IndexConfig
+from saebench.indexing.config import IndexConfig, MapConfig
 from saebench.training.config import TrainConfig
 
 
@@ -32,6 +32,7 @@ class Recipe(Section):
     train: TrainConfig = TrainConfig(tokens=3_000_000)
     evaluate: EvaluateConfig = EvaluateConfig()
     index: IndexConfig = IndexConfig()
+    map: MapConfig = MapConfig()
     explain: ExplainConfig = ExplainConfig()
 
 

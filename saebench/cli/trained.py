@@ -28,11 +28,11 @@ class Trained:
         return file_sha256(self.folder / "sae.safetensors")
 
 
-def open_sae(workspace: Path, sae_id: str | None) -> Trained:
-    """An SAE of the workspace by its id, or the only one there is.
+def chosen_sae(workspace: Path, sae_id: str | None) -> str:
+    """The id of an SAE of the workspace, or of the only one there is.
 
     Raises:
-        UserError: no such SAE, several to choose from, unfinished, or damaged.
+        UserError: no such SAE, several to choose from, or unfinished.
     """
     known = sorted(path.parent.name for path in (workspace / "saes").glob("*/sae.safetensors"))
     if sae_id is None:
@@ -45,6 +45,16 @@ def open_sae(workspace: Path, sae_id: str | None) -> Trained:
         sae_id = known[0]
     if sae_id not in known:
         raise UserError(f"workspace {workspace} has no finished SAE {sae_id!r}; it has: {', '.join(known) or 'none'}")
+    return sae_id
+
+
+def open_sae(workspace: Path, sae_id: str | None) -> Trained:
+    """An SAE of the workspace by its id, or the only one there is.
+
+    Raises:
+        UserError: no such SAE, several to choose from, unfinished, or damaged.
+    """
+    sae_id = chosen_sae(workspace, sae_id)
     folder = workspace / "saes" / sae_id
     try:
         config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))

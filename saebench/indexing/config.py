@@ -26,3 +26,12 @@ class IndexConfig(Section):
         None, description="folder or URL (fsspec) where parts of several machines come together; default: none needed"
     )
     memory_gib: float = Field(2.0, ge=0.25, description="what sorting the index may take, in GiB; the file is the same")
+
+
+class MapConfig(Section):
+    """How the map of an SAE's decoder directions is drawn (UMAP)."""
+
+    neighbours: int = Field(15, ge=3, description="nearest rows that each row is held to, itself among them")
+    min_dist: float = Field(0.1, ge=0, le=1, description="how close points may lie: smaller makes tighter clumps")
+    epochs: int = Field(300, ge=10, description="rounds of layout")
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="of the layout")

@@ -93,11 +93,10 @@ def saes(draw: st.DrawFn, n_places: int) -> tuple[np.ndarray, Codes]:
     saes(12),
     st.sampled_from([0.0, 0.5, 0.7, 1.0]),
     st.sampled_from([1, 3, 1 << 22]),
-    st.sampled_from([2, 999]),
 )
-def test_any_two_saes(a, b, threshold: float, cells: int, at_once: int):
+def test_any_two_saes(a, b, threshold: float, cells: int):
     """However the work is cut into blocks."""
-    with patch.object(compare, "_CELLS_AT_ONCE", cells), patch.object(compare, "_CODES_AT_ONCE", at_once):
+    with patch.object(compare, "_CELLS_AT_ONCE", cells):
         of_a, of_b, pairs = compared(a[0], b[0], a[1], b[1], 12, threshold)
     expected_a, expected_b, pair = by_hand(a[0], b[0], a[1], b[1], threshold)
     for found, expected in ((of_a, expected_a), (of_b, expected_b)):

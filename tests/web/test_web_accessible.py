@@ -22,6 +22,13 @@ PAGES = {
     "prompt without text": f"/prompt?sae={synthetic.SAE}",
     "steer": f"/steer?sae={synthetic.SAE}&features=9:1&text=for+item&tokens=8",
     "steer without features": f"/steer?sae={synthetic.SAE}",
+    "lists": "/lists",
+    "jobs": "/jobs",
+    "map": f"/saes/{synthetic.SAE}/map",
+    "SQL": "/sql?q=SELECT+feature%2C+density%2C+promoted+FROM+feature+LIMIT+30",
+    "wrong SQL": "/sql?q=SELECT+densty+FROM+feature",
+    "compare": "/compare",
+    "two features": f"/compare/features?a={synthetic.SAE}/5&b={synthetic.SAE}/7",
     "error": "/nowhere",
 }
 

@@ -11,11 +11,11 @@ from web.middleware.kept import KEPT
 from web.models.examples import ExampleLists, Kind, WholeContext
 from web.models.features import FeaturePage, Measure, RelatedFeatures
 from web.rendering import json_answer, page
-from web.routes.params import Context, Corpus, Feature, Filter, Here, Order, SaeId, Search
+from web.routes.params import Context, Corpus, Feature, Filter, Here, ListQuery, Order, SaeId, Search
 from web.urls import urls
 from web.views.examples import examples_view, existing_feature, whole_context
 from web.views.feature import coactive, feature_view
-from web.views.neighbourhood import place_in_list
+from web.views.neighbourhood import place_in_list, place_on_list
 from web.views.presets import DEAD
 
 router = APIRouter(tags=["features"], responses=RESPONSES)
@@ -46,21 +46,23 @@ def feature_page(
     filter: Filter = "",
     order: Order = "",
     search: Search = "",
+    list: ListQuery = "",
     context: Width = "line",
     embed: bool = False,
 ) -> Response:
-    """A feature's page; `filter`, `order` and `search` name the list that the arrow keys walk; `embed` makes a card."""
+    """A feature's page; the arrow keys walk what `filter`, `order` and `search`, or `list`, name. `embed`: as a card."""
     index = here.index(sae_id, corpus)
     view = feature_view(here, feature, index)
     if embed:
         whole = str(request.url.replace(path=urls.feature(sae_id, feature), query=f"corpus={corpus}" if corpus else ""))
         return page("card.html", headers=KEPT, page=view, shown=view.top.lists[0].examples[:CARD], whole=whole)
-    place = place_in_list(here, index, feature, filter.strip(), order.strip(), search.strip())
+    place = place_on_list(here, sae_id, feature, list) if list else None
+    place = place or place_in_list(here, index, feature, filter.strip(), order.strip(), search.strip())
     listed = {"filter": filter, "order": order, "search": search, "corpus": corpus}
-    link = {**listed, "context": None if context == "line" else context}
+    link = {**listed, "list": list, "context": None if context == "line" else context}
 
-    def neighbour(number: int | None) -> str | None:
-        return None if number is None else urls.feature(sae_id, number, **link)
+    def neighbour(found: tuple[str, int] | None) -> str | None:
+        return None if found is None else urls.feature(found[0], found[1], **link)
 
     return page(
         "feature.html",
@@ -70,7 +72,8 @@ def feature_page(
         width=context,
         known_lists=here.store.list_names(),
         chosen_corpus=corpus,
-        list_url=urls.sae(sae_id, **listed),
+        list_url=urls.feature_list(list) if list else urls.sae(sae_id, **listed),
+        list_name=list or sae_id,
         dead_url=urls.sae(sae_id, filter=DEAD, corpus=corpus),
         previous_url=neighbour(place.previous),
         next_url=neighbour(place.next),
