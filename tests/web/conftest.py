@@ -1,6 +1,7 @@
 # ruff: noqa: E402 (the synthetic index lives with the store's tests)
 import json
 import os
+import re
 import socket
 import sys
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 from fastapi.testclient import TestClient
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "store")]
 
@@ -92,7 +94,7 @@ def address(served: Callable[[Path], str], workspace: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Iterator[object]:
+def chromium() -> Iterator[Browser]:
     """A real Chromium. Where CI is set its absence is a failure."""
     from playwright.sync_api import sync_playwright
 
@@ -106,3 +108,43 @@ def chromium() -> Iterator[object]:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+SIZES = {"desk": (1280, 800), "phone": (390, 844)}
+
+
+@pytest.fixture(scope="module")
+def contexts(chromium: Browser) -> dict[str, BrowserContext]:
+    """One per theme, so that its pages share a cache."""
+    return {theme: chromium.new_context(color_scheme=theme) for theme in ("light", "dark")}
+
+
+@pytest.fixture
+def opened(contexts: dict[str, BrowserContext]) -> Iterator[Callable[..., Page]]:
+    """Open pages; afterwards: no console error, no exception, no request to anywhere but the server."""
+    expect.set_options(timeout=30_000)  # a page is slow where other tests run beside this one
+    problems: list[str] = []
+    pages: list[Page] = []
+
+    def open_page(address: str, theme: str = "light", size: str = "desk") -> Page:
+        width, height = SIZES[size]
+        page = contexts[theme].new_page()
+        page.set_viewport_size({"width": width, "height": height})
+        pages.append(page)
+        page.set_default_timeout(20_000)
+        page.on("console", lambda m: problems.append(m.text) if m.type in {"error", "warning"} else None)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("request", lambda r: None if r.url.startswith("http://127.0.0.1:") else problems.append(r.url))
+        page.goto(address)
+        return page
+
+    yield open_page
+    for page in pages:
+        page.evaluate("localStorage.clear()")
+        page.close()
+    # Chromium reports refusals; the tests that provoke them look at the page
+    assert [problem for problem in problems if not re.search("status of 4(13|22)", problem)] == []
+
+
+def drawn(page: Page, plot: str) -> None:
+    expect(page.locator(f"#{plot} .main-svg").first).to_be_visible()

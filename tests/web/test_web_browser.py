@@ -1,62 +1,16 @@
 """A real Chromium on a real server: what a person does, and what must never happen meanwhile."""
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import synthetic
-from conftest import TRAINING
+from conftest import SIZES, TRAINING, drawn
 from hostile import SAE as HOSTILE
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
+from playwright.sync_api import expect
 
 from store import FeatureStore
 
 pytestmark = pytest.mark.browser
-SIZES = {"desk": (1280, 800), "phone": (390, 844)}
-
-
-expect.set_options(timeout=30_000)  # a page is slow where other tests run beside this one
-
-
-@pytest.fixture(scope="module")
-def contexts(chromium: Browser) -> dict[str, BrowserContext]:
-    """One per theme, so that its pages share a cache."""
-    return {theme: chromium.new_context(color_scheme=theme) for theme in ("light", "dark")}
-
-
-@pytest.fixture
-def opened(contexts: dict[str, BrowserContext]) -> Iterator[Callable[..., Page]]:
-    """Open pages; afterwards: no console error, no exception, no request to anywhere but the server."""
-    problems: list[str] = []
-    pages: list[Page] = []
-
-    def open_page(address: str, theme: str = "light", size: str = "desk") -> Page:
-        width, height = SIZES[size]
-        page = contexts[theme].new_page()
-        page.set_viewport_size({"width": width, "height": height})
-        pages.append(page)
-        page.set_default_timeout(20_000)
-        page.on("console", lambda m: problems.append(m.text) if complains(m) else None)
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("request", lambda r: None if r.url.startswith("http://127.0.0.1:") else problems.append(r.url))
-        page.goto(address)
-        return page
-
-    yield open_page
-    for page in pages:
-        page.evaluate("localStorage.clear()")
-        page.close()
-    refusals = ("status of 413", "status of 422")  # Chromium reports them; the tests that provoke them look at the page
-    assert [p for p in problems if not any(refusal in p for refusal in refusals)] == []
-
-
-def complains(message: ConsoleMessage) -> bool:
-    """Whether the console shows an error, other than that there is no map of an SAE's directions."""
-    return message.type in {"error", "warning"} and "/map" not in f"{message.text} {message.location['url']}"
-
-
-def drawn(page: Page, plot: str) -> None:
-    expect(page.locator(f"#{plot} .main-svg").first).to_be_visible()
 
 
 def test_from_home_to_a_feature_and_along_the_list(opened, address: str, store: FeatureStore):

@@ -8,7 +8,6 @@ import torch
 from fastapi.testclient import TestClient
 from playwright.sync_api import expect
 from transformers import AutoTokenizer, GPT2LMHeadModel
-from web_pages import opened  # noqa: F401 (a fixture)
 
 import web
 from saebench.errors import UserError
@@ -191,7 +190,7 @@ def test_without_a_model_the_box_is_off(workspace: Path, sae: str):
 
 @pytest.mark.browser
 def test_pointing_at_a_token_says_what_follows_without_the_feature(
-    opened,  # noqa: F811
+    opened,
     address: str,
     client: TestClient,
     workspace: Path,

@@ -7,8 +7,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import synthetic
+from conftest import SIZES, drawn
 from playwright.sync_api import Page, expect
-from test_web_browser import SIZES, contexts, drawn, opened  # noqa: F401 (fixtures)
 
 from store import FeatureStore
 from web.views.table import WINDOW
@@ -28,7 +28,7 @@ def scroll(page: Page, row: int) -> None:
     page.locator(".scroll").evaluate("(box, top) => { box.scrollTop = top; }", row * ROW)
 
 
-def test_any_place_of_the_list_shows_its_rows(opened: Open, address: str, sae: str, store: FeatureStore):  # noqa: F811
+def test_any_place_of_the_list_shows_its_rows(opened: Open, address: str, sae: str, store: FeatureStore):
     page = opened(address + sae)
     truth = order_of(store)
     for row in (150, 30, 260, 0, 299, 97):
@@ -45,7 +45,7 @@ def test_any_place_of_the_list_shows_its_rows(opened: Open, address: str, sae: s
     assert set(page.locator("tr[aria-rowindex]").evaluate_all(heights)) == {ROW}
 
 
-def test_scrolling_through_meets_every_row_once(opened: Open, address: str, sae: str, store: FeatureStore):  # noqa: F811
+def test_scrolling_through_meets_every_row_once(opened: Open, address: str, sae: str, store: FeatureStore):
     page = opened(address + sae)
     seen: dict[int, int] = {}
     for row in range(0, 300, 20):
@@ -59,7 +59,7 @@ def test_scrolling_through_meets_every_row_once(opened: Open, address: str, sae:
     assert len(seen) == len(truth)
 
 
-def test_the_place_is_in_the_address_and_comes_back(opened: Open, address: str, sae: str, store: FeatureStore):  # noqa: F811
+def test_the_place_is_in_the_address_and_comes_back(opened: Open, address: str, sae: str, store: FeatureStore):
     page = opened(address + sae)
     truth = order_of(store)
     scroll(page, 200)
@@ -90,7 +90,7 @@ def test_without_scripts_pages_are_links(chromium, address: str, sae: str, store
     page.close()
 
 
-def test_searching_by_token_and_by_words(opened: Open, address: str, sae: str, store: FeatureStore):  # noqa: F811
+def test_searching_by_token_and_by_words(opened: Open, address: str, sae: str, store: FeatureStore):
     page = opened(address + sae)
     truth = [row["feature"] for row in store.search(synthetic.SAE, token=" self").rows()]
     page.fill("#search", 'fires:" self"')
@@ -111,7 +111,7 @@ def test_searching_by_token_and_by_words(opened: Open, address: str, sae: str, s
     expect(page.locator("#search")).to_have_value('fires:" self"')
 
 
-def test_suggestions_explain_and_complete(opened: Open, address: str, sae: str):  # noqa: F811
+def test_suggestions_explain_and_complete(opened: Open, address: str, sae: str):
     page = opened(address + sae)
     field = page.locator("#filter")
     field.press_sequentially("density > 1e-4 and do")
@@ -131,7 +131,7 @@ def test_suggestions_explain_and_complete(opened: Open, address: str, sae: str):
     expect(page.locator("#suggest")).to_be_hidden()
 
 
-def test_a_mistake_is_shown_and_forgotten(opened: Open, address: str, sae: str, store: FeatureStore):  # noqa: F811
+def test_a_mistake_is_shown_and_forgotten(opened: Open, address: str, sae: str, store: FeatureStore):
     page = opened(address + sae)
     page.fill("#filter", "max > 5 and docz < 0.5")
     page.keyboard.press("Enter")
@@ -144,7 +144,7 @@ def test_a_mistake_is_shown_and_forgotten(opened: Open, address: str, sae: str, 
 
 
 @pytest.mark.parametrize("ending", ["CSV", "Parquet"])
-def test_downloading_the_list(opened: Open, address: str, sae: str, store: FeatureStore, tmp_path: Path, ending: str):  # noqa: F811
+def test_downloading_the_list(opened: Open, address: str, sae: str, store: FeatureStore, tmp_path: Path, ending: str):
     page = opened(f"{address}{sae}?filter=max+%3E+5&order=mean+desc")
     with page.expect_download() as waited:
         page.locator(".files").get_by_role("link", name=ending, exact=True).click()
@@ -155,7 +155,7 @@ def test_downloading_the_list(opened: Open, address: str, sae: str, store: Featu
     assert found["feature"].tolist() == order_of(store, "mean desc", "max_activation > 5")
 
 
-def test_a_cell_of_the_heat_map_filters_by_both(opened: Open, address: str, sae: str, store: FeatureStore):  # noqa: F811
+def test_a_cell_of_the_heat_map_filters_by_both(opened: Open, address: str, sae: str, store: FeatureStore):
     page = opened(address + sae)
     drawn(page, "strength")
     cell = page.evaluate(CELL)
@@ -168,7 +168,7 @@ def test_a_cell_of_the_heat_map_filters_by_both(opened: Open, address: str, sae:
     expect(page.locator(".pages")).to_contain_text(f"of {len(order_of(store, where=where))} matching")
 
 
-def test_columns_come_and_go(opened: Open, address: str, sae: str):  # noqa: F811
+def test_columns_come_and_go(opened: Open, address: str, sae: str):
     page = opened(address + sae)
     page.get_by_text("Columns", exact=True).click()
     page.get_by_role("button", name="nearest").click()
@@ -180,7 +180,7 @@ def test_columns_come_and_go(opened: Open, address: str, sae: str):  # noqa: F81
     expect(page.locator("h1")).to_have_text(f"Feature {number}")
 
 
-def test_rows_by_keyboard(opened: Open, address: str, sae: str, store: FeatureStore):  # noqa: F811
+def test_rows_by_keyboard(opened: Open, address: str, sae: str, store: FeatureStore):
     page = opened(address + sae)
     truth = order_of(store)
     page.locator("a.row").first.focus()
@@ -192,7 +192,7 @@ def test_rows_by_keyboard(opened: Open, address: str, sae: str, store: FeatureSt
 
 
 @pytest.mark.parametrize("size", list(SIZES))
-def test_the_table_fits_the_screen(opened: Open, address: str, sae: str, size: str):  # noqa: F811
+def test_the_table_fits_the_screen(opened: Open, address: str, sae: str, size: str):
     page = opened(f"{address}{sae}?columns=density,max,mean,docs,token,norm,cosine", size=size)
     page.wait_for_function("[...document.querySelectorAll('.plot')].every(plot => plot.dataset.drawn)")
     assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]

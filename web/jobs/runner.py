@@ -58,7 +58,9 @@ class JobRunner:
 
     def last(self, kind: str, **about: str) -> JobPage | None:
         """The newest job of a kind on just this."""
-        return next((job for job in self.all() if (job.kind, job.about) == (kind, about)), None)
+        with self._changed:
+            alike = (job for job in self._folder.all() if (job.kind, job.about) == (kind, about))
+            return next(map(self._page, alike), None)
 
     def start(self, kind: str, **about: str) -> Job:
         """Queue a job of a kind; one like it that waits or runs is returned instead.

@@ -20,7 +20,12 @@ router = APIRouter(tags=["saes"], responses=RESPONSES)
 Plot = Annotated[Literal["density", "strength", "norms", "cosines", "training"], InPath(description="which plot")]
 
 
-@router.get("/saes/{sae_id}/features.csv", response_class=StreamingResponse)
+def file_of(ending: str) -> dict[int | str, dict]:
+    """For the OpenAPI description of a route that answers with a file."""
+    return {200: {"content": {MEDIA[ending].partition(";")[0]: {}}, "description": "The file"}}
+
+
+@router.get("/saes/{sae_id}/features.csv", response_class=StreamingResponse, responses=file_of("csv"))
 def features_csv(
     here: Here, sae_id: SaeId, filter: Filter = "", order: Order = "", search: Search = "", corpus: Corpus = None
 ) -> StreamingResponse:
@@ -28,7 +33,7 @@ def features_csv(
     return _file(here, sae_id, corpus, "csv", filter.strip(), order.strip(), search.strip())
 
 
-@router.get("/saes/{sae_id}/features.parquet", response_class=StreamingResponse)
+@router.get("/saes/{sae_id}/features.parquet", response_class=StreamingResponse, responses=file_of("parquet"))
 def features_parquet(
     here: Here, sae_id: SaeId, filter: Filter = "", order: Order = "", search: Search = "", corpus: Corpus = None
 ) -> StreamingResponse:
@@ -36,7 +41,7 @@ def features_parquet(
     return _file(here, sae_id, corpus, "parquet", filter.strip(), order.strip(), search.strip())
 
 
-@router.get("/saes/{sae_id}/plots/{plot}.csv", response_class=Response)
+@router.get("/saes/{sae_id}/plots/{plot}.csv", response_class=Response, responses=file_of("csv"))
 def plotted(here: Here, sae_id: SaeId, plot: Plot, corpus: Corpus = None) -> Response:
     """The numbers behind a plot: the bins of a histogram, or all training metrics."""
     name = file_name(f"{sae_id}.{plot}")

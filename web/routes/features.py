@@ -50,7 +50,7 @@ def feature_page(
     context: Width = "line",
     embed: bool = False,
 ) -> Response:
-    """A feature's page; the arrow keys walk what `filter`, `order` and `search`, or `list`, name. `embed`: as a card."""
+    """A feature's page; arrow keys walk what `filter`, `order` and `search`, or `list`, name. `embed`: as a card."""
     index = here.index(sae_id, corpus)
     view = feature_view(here, feature, index)
     if embed:
