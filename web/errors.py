@@ -54,7 +54,7 @@ RESPONSES: dict[int | str, dict] = {
 
 def answer(request: Request, problem: Problem) -> Response:
     """The problem in the form the request wants: JSON for `.json`, `.csv` and for posts, a page otherwise."""
-    wants_json = request.url.path.endswith((".json", ".csv")) or request.method not in {"GET", "HEAD"}
+    wants_json = request.url.path.endswith((".json", ".csv", ".parquet")) or request.method not in {"GET", "HEAD"}
     if wants_json or "text/html" not in request.headers.get("accept", "text/html,*/*").replace("*/*", "text/html"):
         return JSONResponse(problem.model_dump(), problem.status)
     return page("token.html" if problem.status == 401 else "error.html", problem.status, error=problem)
