@@ -111,7 +111,8 @@ def disturb(workspace: Path, over: threading.Event) -> None:
     other = index.with_name("another." + index.name.split(".", 1)[1])
     while not over.wait(5):
         Annotations(workspace).set_label("another.sae", 1, "from outside", "soak")
-        shutil.copy(index, other)
+        shutil.copy(index, other.with_suffix(".copying"))
+        other.with_suffix(".copying").rename(other)  # as the writer of indexes does
         over.wait(5)
         other.unlink()
 
@@ -136,6 +137,7 @@ def soak(workspace: Path, n_requests: int) -> dict:
                     total = asked.total()
                     if problem:
                         wrong.append(problem)
+                        print(problem, file=sys.stderr)
                     if total % max(n_requests // 100, 1) == 0:
                         memory.append((total, resident_mb(pid)))
                         print(f"{total:,} asked, {len(wrong)} wrong, {memory[-1][1]:.0f} MiB", file=sys.stderr)
