@@ -104,7 +104,7 @@ class FeatureStore:
 
     def indexes(self) -> list[dict[str, Any]]:
         """Headline figures and provenance of every finished index, by id; "alias" is its name in `sql`."""
-        found = (self._open(path) for path in self._files().values())
+        found = self._opened()
         return [_figures(index) for index in found]
 
     def index(self, sae: str | None = None, corpus: str | None = None) -> Index:
@@ -340,7 +340,7 @@ class FeatureStore:
         Raises:
             StoreError: one cannot be read.
         """
-        return {index.alias: str(index.path) for index in (self._open(path) for path in self._files().values())}
+        return {index.alias: str(index.path) for index in self._opened()}
 
     def default_alias(self, sae: str | None = None, corpus: str | None = None) -> str | None:
         """Of the index whose tables go by their bare names in `sql`: the only one that fits, if there is just one."""
@@ -490,6 +490,17 @@ class FeatureStore:
                 settled = time.time_ns() - now > _TICK
                 self._listed = (now if settled else None, index_files(folder))
         return self._listed[1]
+
+    def _opened(self) -> list[Index]:
+        """All finished indexes, but for those that are removed while they are being opened."""
+        found = []
+        for path in self._files().values():
+            try:
+                found.append(self._open(path))
+            except StoreError:
+                if path.exists():
+                    raise
+        return found
 
     def _open(self, path: Path) -> Index:
         with self._lock:
