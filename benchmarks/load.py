@@ -7,10 +7,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+DASHBOARD = ("-m", "saebench", "serve", "--workspace", "{workspace}", "--port", "0")
 _REPORT = """
 local threads = {}
 function setup(thread) table.insert(threads, thread) end
@@ -26,16 +27,17 @@ end
 
 
 @contextmanager
-def served(workspace: Path) -> Iterator[tuple[str, int]]:
-    """(address, process id) of `saebench serve` on a workspace."""
-    command = [sys.executable, "-m", "saebench", "serve", "--workspace", str(workspace), "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+def served(workspace: Path, command: Sequence[str] = DASHBOARD) -> Iterator[tuple[str, int]]:
+    """(address, process id) of a server on a workspace, of `saebench serve` if no other is named."""
+    arguments = [sys.executable, *(word.format(workspace=workspace) for word in command)]
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None
     try:
-        found = re.search(r"http://[\d.:]+", process.stdout.readline())
-        if found is None:
-            sys.exit("saebench serve did not start")
-        yield found[0], process.pid
+        addresses = (re.search(r"http://[\d.:]+\d", line) for line in process.stdout)
+        address = next((found[0] for found in addresses if found), None)
+        if address is None:
+            sys.exit("the server did not start")
+        yield address, process.pid
     finally:
         process.terminate()
         process.wait()

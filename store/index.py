@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -103,9 +103,10 @@ class Index:
         """Its small tables, in memory as far as they are asked for."""
         return KeptTables(lambda sql: self.cursor().sql(sql).to_arrow_table(), self.table)
 
-    def promoted(self, feature: int) -> list[str]:
-        """Texts of the tokens whose logits a feature raises most, strongest first."""
-        return self.kept.value("feature", feature, "promoted")
+    @cached_property
+    def promoted(self) -> Callable[[int], list[str]]:
+        """By feature, the texts of the tokens whose logits it raises most, strongest first."""
+        return lru_cache(maxsize=1 << 14)(lambda feature: self.kept.value("feature", feature, "promoted"))
 
     @cached_property
     def vocabulary(self) -> list[bytes]:

@@ -55,7 +55,8 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
             connection.execute(f"ATTACH {_literal(path)} AS {_name(alias)} (READ_ONLY)")
     for table, path in request["tables"].items():
         connection.execute(f"CREATE TABLE {_name(table)} AS FROM read_parquet({_literal(path)})")
-    if request["default"] is not None:
+    there = {name for (name,) in connection.execute("SELECT database_name FROM duckdb_databases()").fetchall()}
+    if request["default"] in there:
         connection.execute(f"USE {_name(request['default'])}")
     connection.execute("SET errors_as_json = true")
     connection.execute("SET enable_external_access = false")
