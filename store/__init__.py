@@ -10,24 +10,11 @@ from store.blocks import ContextBlock, DecoderTables
 from store.catalog import Catalog
 from store.compare import Comparison
 from store.errors import StoreError
+from store.example import Attribution, Band, Example, Negative, Source
 from store.explanation import Explanation
-from store.feature import (
-    Attribution,
-    Band,
-    Example,
-    Feature,
-    Head,
-    Histogram,
-    InDocument,
-    Logit,
-    Logits,
-    Negative,
-    Neighbour,
-    Partner,
-    Source,
-    Stats,
-)
+from store.feature import Feature
 from store.index import Context, Index
+from store.known import Head, Histogram, InDocument, Logit, Logits, Neighbour, Partner, Stats
 from store.maps import Map, find_map, write_map
 from store.reader import FeatureStore
 from store.relation import Relation

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, fields
+from collections.abc import Collection
+from dataclasses import fields
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from store.annotations import Annotations, Note
 from store.errors import StoreError
+from store.example import Attribution, Band, Example, Negative
 from store.explanation import Explanation
 from store.halfs import to_float
-from store.html import attribution_html, example_html, feature_html
-from store.index import Context, Index
+from store.html import feature_html
+from store.index import Index
+from store.known import Head, Histogram, InDocument, Logit, Logits, Neighbour, Partner, Stats
 from store.text import display_pieces
 from store.weights import decoder_row, nearest_rows
 from store.workspace import split_index_id
@@ -26,224 +28,6 @@ from store.workspace import split_index_id
 MEASURES = ("jaccard", "pmi", "pearson")
 RANDOM_BAND = -1
 """The band of random examples in the table `example`."""
-
-
-class Neighbour(NamedTuple):
-    """A feature with a similar decoder direction."""
-
-    feature: int
-    cosine: float
-    """Cosine between the two decoder rows."""
-
-
-class Head(NamedTuple):
-    """An attention head behind a feature."""
-
-    head: int
-    share: float
-    """Norm of the head's slice of the decoder row, over the sum of these norms."""
-
-
-class Logit(NamedTuple):
-    """What a feature does to one token's logit."""
-
-    token: int
-    text: str
-    value: float
-    """Logit per unit of activation."""
-
-
-class Logits(NamedTuple):
-    """The tokens that a feature raises and lowers most, strongest first."""
-
-    promoted: list[Logit]
-    suppressed: list[Logit]
-
-
-class Histogram(NamedTuple):
-    """counts[i] is how many fall between edges[i] and edges[i + 1]; one more edge than counts, or neither."""
-
-    edges: NDArray[np.float32]
-    counts: NDArray[np.int64]
-
-
-class Band(NamedTuple):
-    """Examples drawn evenly from the activations between two quantiles."""
-
-    lo: float
-    hi: float
-    """Shares of the feature's own activations, weakest 0, strongest 1."""
-    examples: list[Example]
-
-
-@dataclass(frozen=True)
-class Stats:
-    """A feature's statistics over ordinary tokens of the corpus; those of activations are zero if it is dead.
-
-    Attributes:
-        n_active: tokens on which it is active; density: their share of all tokens.
-        n_documents, documents_share: documents in which it is active.
-        mean: mean activation over active tokens; max_activation: the largest.
-        q: quantiles of its activations by share (nearest rank), empty if dead.
-        top_token: the token that carries most of its activation (None if dead), top_token_id (-1), top_token_share:
-            how much of it.
-        promoted, suppressed: texts of the tokens whose logits it raises and lowers most.
-        dead: never active; dense: active on more than 10% of tokens; duplicate: another decoder row has a cosine above
-            0.9; position_locked: at least half of its (20 or more) active tokens lie at one position in the context;
-            bos_only: at least 95% of its active tokens are the first ordinary token of a context.
-    """
-
-    feature: int
-    n_active: int
-    density: float
-    n_documents: int
-    documents_share: float
-    mean: float
-    max_activation: float
-    q: dict[float, float]
-    top_token: str | None
-    top_token_id: int
-    top_token_share: float
-    decoder_norm: float
-    encoder_decoder_cosine: float
-    promoted: list[str]
-    suppressed: list[str]
-    dead: bool
-    dense: bool
-    duplicate: bool
-    position_locked: bool
-    bos_only: bool
-
-
-class Partner(NamedTuple):
-    """A feature that is active on the same tokens."""
-
-    feature: int
-    value: float
-    """By the measure asked for: Jaccard index, PMI in bits or Pearson correlation."""
-    together: int
-    """Tokens on which both are active."""
-
-
-class InDocument(NamedTuple):
-    """A feature in one document."""
-
-    document: str
-    n_active: int
-    """Tokens of the document on which it is active."""
-    total: float
-    """Sum of its activations there."""
-    largest: float
-
-
-class Negative(NamedTuple):
-    """A text on which a similar feature is strong and this one is silent."""
-
-    neighbour: int
-    example: Example
-    """Of the neighbour: its peak and its value there; `activations` are this feature's, all zero."""
-
-
-@dataclass(frozen=True, eq=False)
-class Example:
-    """A place where a feature is active, with the text around it.
-
-    Attributes:
-        context, position: where the peak is; value: the activation there.
-        document: name.
-        start: position in the context of the window's first token.
-        tokens, pieces, special, activations: the window, token by token: ids, source bytes (of special tokens their
-            name), which are special, float32 activations.
-        peak: index of the peak in the window.
-    """
-
-    context: int
-    position: int
-    value: float
-    document: str
-    start: int
-    tokens: list[int]
-    pieces: list[bytes]
-    special: list[bool]
-    activations: NDArray[np.float32]
-    peak: int
-    _band: int
-    _index: Index
-    _activations: Callable[[int], NDArray[np.float32]]
-
-    @property
-    def text(self) -> list[str]:
-        """One string per token of the window, for showing (see `store.text.display_pieces`)."""
-        return display_pieces(self.pieces)
-
-    @property
-    def byte(self) -> int:
-        """Where in the document the peak token begins, in bytes."""
-        return self._index.byte_of(self.context * self._index.context_length + self.position)
-
-    def whole(self) -> Example:
-        """The same example with its whole context instead of a window."""
-        context: Context = self._index.context(self.context)
-        changed = {"start": 0, "peak": self.position, "activations": self._activations(self.context)}
-        texts = {"tokens": context.tokens, "pieces": context.pieces, "special": context.special}
-        return Example(**{**self.__dict__, **changed, **texts})
-
-    def _repr_html_(self) -> str:
-        return example_html(self)
-
-    def __repr__(self) -> str:
-        text = self.text
-        left, right = "".join(text[: self.peak]), "".join(text[self.peak + 1 :])
-        return f"<{self.value:.3g} {self.document}: {left!r} →{text[self.peak]!r}← {right!r}>"
-
-
-class Source(NamedTuple):
-    """A token that an attention feature's activation comes from."""
-
-    position: int
-    """In the context."""
-    text: str
-    value: float
-    """What it adds to the pre-activation."""
-
-
-@dataclass(frozen=True, eq=False)
-class Attribution:
-    """Where an activation of an attention feature comes from: through which heads, and from which tokens (direct
-    feature attribution with the attention patterns taken as given; Kissane et al. 2024).
-
-    Attributes:
-        example: the strong example that is explained.
-        sources: float32[position + 1], what each token of the context up to the example's adds to the pre-activation.
-        heads: float32[heads], what each head adds. Both sum to the pre-activation but for the SAE's biases.
-    """
-
-    example: Example
-    sources: NDArray[np.float32]
-    heads: NDArray[np.float32]
-
-    @property
-    def total(self) -> float:
-        """The pre-activation but for the SAE's biases."""
-        return float(self.sources.sum(dtype=np.float64))
-
-    @property
-    def before_window(self) -> float:
-        """What the tokens before the example's window add."""
-        return float(self.sources[: self.example.start].sum(dtype=np.float64))
-
-    def strongest(self, n: int = 5) -> list[Source]:
-        """The tokens that add or take away most, whichever is larger first; the earlier if tied."""
-        order = np.argsort(-np.abs(self.sources), kind="stable")[: max(int(n), 0)].tolist()
-        text = self.example.whole().text
-        return [Source(position, text[position], float(self.sources[position])) for position in order]
-
-    def _repr_html_(self) -> str:
-        return attribution_html(self)
-
-    def __repr__(self) -> str:
-        said = ", ".join(f"{source.text!r} {source.value:+.3g}" for source in self.strongest())
-        return f"<{self.total:.3g} at {self.example.document}, byte {self.example.byte:,}: {said}>"
 
 
 class Feature:

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from store.text import display_pieces
 
 if TYPE_CHECKING:
-    from store.feature import Attribution, Example, Feature
+    from store.example import Attribution, Example
+    from store.feature import Feature
 
 _DECADES = 2.0
 _FAINTEST, _STRONGEST = 0.08, 0.9

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import getpass
-import hashlib
 import re
-import threading
-import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -18,23 +15,22 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from store.annotations import Annotations
+from store.attached import Attached, fits
 from store.catalog import Catalog
 from store.compare import THRESHOLD, Comparison, check_same_text, codes_of, compared, decoder
 from store.comparisons import comparison_folder, read_comparison, write_comparison
 from store.described import COLUMNS, described
-from store.errors import StoreError, explained
+from store.errors import StoreError
 from store.feature import Feature
 from store.index import Context, Index
 from store.mirror import TABLES, Mirror
-from store.reading import attach, literal, quoted
+from store.reading import literal, quoted
 from store.relation import Cursor, Relation, relation
 from store.remarks import Boards, Remarks, Said
-from store.revision import catalog_revision, changed
+from store.revision import catalog_revision
 from store.search import activity, by_logit, by_text, by_token, joined
-from store.workspace import index_files, indexes_folder, split_index_id
+from store.workspace import split_index_id
 
-_TICK = 100_000_000
-"""Nanoseconds; within some of them two changes of a folder may bear the same time."""
 _ANNOTATED = re.compile(rf"\b({'|'.join(TABLES)})\b", re.IGNORECASE)
 
 
@@ -47,18 +43,10 @@ class FeatureStore:
 
     def __init__(self, workspace: Path, threads: int | None, memory_limit: str) -> None:
         self.workspace = workspace
-        self._lock = threading.Lock()
-        self._attached: dict[Path, Index] = {}
-        self._checked: set[Path] = set()
+        self._attached = Attached(workspace, threads, memory_limit)
+        self._cursor = self._attached.cursor
         self._entries: dict[str, tuple[object, list[dict[str, Any]]]] = {}
-        self._closed = False
-        self._listed: tuple[int | None, dict[str, Path]] = (None, {})
-        settings: dict[str, Any] = {"memory_limit": memory_limit, "temp_directory": ""}
-        if threads is not None:
-            settings["threads"] = threads
-        self._connection = duckdb.connect(config=settings)
-        self._connection.execute("SET GLOBAL disabled_optimizers = 'late_materialization'")
-        self._mirror = Mirror(self._connection, workspace)
+        self._mirror = Mirror(self._attached.connection, workspace)
         self._boards = Boards(self._cursor, self._mirror)
 
     @classmethod
@@ -80,9 +68,7 @@ class FeatureStore:
 
     def close(self) -> None:
         """Release the files. Relations of this store cannot be fetched afterwards."""
-        with self._lock:
-            self._closed = True
-            self._connection.close()
+        self._attached.close()
 
     def __enter__(self) -> Self:
         return self
@@ -104,8 +90,7 @@ class FeatureStore:
 
     def indexes(self) -> list[dict[str, Any]]:
         """Headline figures and provenance of every finished index, by id; "alias" is its name in `sql`."""
-        found = self._opened()
-        return [_figures(index) for index in found]
+        return [_figures(index) for index in self._attached.all()]
 
     def index(self, sae: str | None = None, corpus: str | None = None) -> Index:
         """One index.
@@ -113,19 +98,7 @@ class FeatureStore:
         Raises:
             StoreError: none fits, or several (the message lists them), or the SAE was trained anew since.
         """
-        files = self._files()
-        fitting = [id for id in files if _fits(id, sae, corpus)]
-        if len(fitting) == 1:
-            index = self._open(files[fitting[0]])
-            self._check_sae(index)
-            return index
-        if not files:
-            raise StoreError(f"{self.workspace} has no finished index; make one with `saebench index`")
-        if not fitting:
-            wanted = " on corpus ".join(repr(part) for part in (sae, corpus) if part is not None)
-            raise StoreError(f"{self.workspace} has no index of {wanted}; it has: {', '.join(files)}")
-        argument = "corpus" if sae else "sae"
-        raise StoreError(f"several indexes fit, say which with {argument}=: {', '.join(fitting)}")
+        return self._attached.one(sae, corpus)
 
     def features(self, sae: str | None = None, corpus: str | None = None) -> Relation:
         """All features of an SAE with their statistics (see `Stats` for the columns) and, last, people's `label`."""
@@ -340,12 +313,12 @@ class FeatureStore:
         Raises:
             StoreError: one cannot be read.
         """
-        return {index.alias: str(index.path) for index in self._opened()}
+        return {index.alias: str(index.path) for index in self._attached.all()}
 
     def default_alias(self, sae: str | None = None, corpus: str | None = None) -> str | None:
         """Of the index whose tables go by their bare names in `sql`: the only one that fits, if there is just one."""
-        fitting = [path for id, path in self._files().items() if _fits(id, sae, corpus)]
-        return self._open(fitting[0]).alias if len(fitting) == 1 else None
+        fitting = self._attached.fitting(sae, corpus)
+        return fitting[0].alias if len(fitting) == 1 else None
 
     def annotated(self, table: str) -> Relation:
         """All rows of one of the tables that `sql` knows as `memory.<table>`, as they are now.
@@ -466,7 +439,7 @@ class FeatureStore:
 
     def _sae_of(self, sae: str | None, feature: int | None) -> str:
         """The SAE of that id, or the only one indexed, if it has such a feature; its corpora do not matter."""
-        ids = [id for id in self._files() if _fits(id, sae, None)]
+        ids = [id for id in self._attached.files() if fits(id, sae, None)]
         corpus = split_index_id(ids[0])[1] if len({split_index_id(id)[0] for id in ids}) == 1 else None
         index = self.index(sae, corpus)
         if feature is not None:
@@ -481,67 +454,6 @@ class FeatureStore:
             order
         )
 
-    def _files(self) -> dict[str, Path]:
-        """The newest file of every index; listed again when the folder has changed, or might have since."""
-        folder = indexes_folder(self.workspace)
-        with explained("cannot read", folder):
-            now = changed(folder)
-            if now != self._listed[0]:
-                settled = time.time_ns() - now > _TICK
-                self._listed = (now if settled else None, index_files(folder))
-        return self._listed[1]
-
-    def _opened(self) -> list[Index]:
-        """All finished indexes, but for those that are removed while they are being opened."""
-        found = []
-        for path in self._files().values():
-            try:
-                found.append(self._open(path))
-            except StoreError:
-                if path.exists():
-                    raise
-        return found
-
-    def _open(self, path: Path) -> Index:
-        with self._lock:
-            self._check_open()
-            if path not in self._attached:
-                alias = self._alias(path)
-                meta = attach(self._connection, path, alias)
-                self._attached[path] = Index(alias, path, meta, self._cursor)
-            return self._attached[path]
-
-    def _check_sae(self, index: Index) -> None:
-        """An index of other weights than those beside it would show one SAE's features under another's name."""
-        if index.path in self._checked:
-            return
-        sae_id, _ = split_index_id(index.id)
-        weights = self.workspace / "saes" / sae_id / "sae.safetensors"
-        made = index.meta["provenance"].get("sae")
-        if isinstance(made, dict) and "sha256" in made and weights.exists():
-            with explained("cannot read", weights), weights.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-            if found != made["sha256"]:
-                raise StoreError(
-                    f"index {index.path.name} was made from another SAE than {weights}; "
-                    f"run `saebench index --sae {sae_id}` to make it anew"
-                )
-        self._checked.add(index.path)
-
-    def _alias(self, path: Path) -> str:
-        identifier, _, content = path.stem.rpartition(".")
-        sae, corpus = split_index_id(identifier)
-        alias = f"{_word(sae)}__{_word(corpus)}"
-        return f"{alias}__{content}" if any(alias == index.alias for index in self._attached.values()) else alias
-
-    def _cursor(self) -> duckdb.DuckDBPyConnection:
-        self._check_open()
-        return self._connection.cursor()
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise StoreError("this store has been closed; open it again")
-
     def _catalogued(self, kind: str) -> list[dict[str, Any]]:
         """Entries of the catalogue, read again when it has changed: opening it costs some 20 ms."""
         stamp = catalog_revision(self.workspace)
@@ -553,19 +465,10 @@ class FeatureStore:
         return known[1]
 
     def __repr__(self) -> str:
-        return f"<FeatureStore {self.workspace}: {', '.join(self._files()) or 'no index'}>"
+        return f"<FeatureStore {self.workspace}: {', '.join(self._attached.files()) or 'no index'}>"
 
 
 def _figures(index: Index) -> dict[str, Any]:
     sae_id, corpus_id = split_index_id(index.id)
     names = {"id": index.id, "sae_id": sae_id, "corpus_id": corpus_id, "alias": index.alias, "path": str(index.path)}
     return {**index.meta, **names}
-
-
-def _fits(index_id: str, sae: str | None, corpus: str | None) -> bool:
-    own_sae, own_corpus = split_index_id(index_id)
-    return sae in (None, own_sae) and corpus in (None, own_corpus)
-
-
-def _word(text: str) -> str:
-    return re.sub(r"\W", "_", text)

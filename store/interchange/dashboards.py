@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from store.errors import StoreError
-from store.feature import Example, Feature
+from store.example import Example
+from store.feature import Feature
 from store.halfs import to_float
 from store.index import Index
 
