@@ -7,8 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
-from torch import Tensor
-from transformers import GPT2LMHeadModel
+from torch import Tensor, nn
 
 from saebench.errors import UserError
 from saebench.interventions import Add, AnyIntervention, Hooked, Zero, generate, intervened
@@ -33,7 +32,9 @@ def lm() -> LanguageModel:
 
 
 @pytest.fixture(scope="module")
-def hf() -> GPT2LMHeadModel:
+def hf() -> nn.Module:
+    from transformers import GPT2LMHeadModel
+
     return GPT2LMHeadModel.from_pretrained(demo_folder(), dtype=torch.float32).eval()
 
 
@@ -60,7 +61,7 @@ def dense_topk(sae: SAE, x: Tensor) -> Tensor:
     return torch.where(pre >= kth, pre, 0).clamp_min(0)
 
 
-def by_hand(hf: GPT2LMHeadModel, tokens: Tensor, where: tuple, change) -> Tensor:  # type: ignore[no-untyped-def]
+def by_hand(hf: nn.Module, tokens: Tensor, where: tuple, change) -> Tensor:  # type: ignore[no-untyped-def]
     """Logits with `change` added to all positions but the first."""
     module, end = where
 

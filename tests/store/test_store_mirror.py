@@ -190,7 +190,7 @@ def test_remarks_are_what_the_catalogue_says(copied: Path):
                 (7, "worse", 0.2),
                 (7, "better", 0.9),
                 (7, "unscored", None),
-                (9, "nine", None),
+                (9, "9", None),
             ]
         ]
         notes.add_explanations(replace(one, version=str(i)) for i, one in enumerate(plain))
