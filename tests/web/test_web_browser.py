@@ -8,7 +8,7 @@ from conftest import SIZES, TRAINING, drawn
 from hostile import SAE as HOSTILE
 from playwright.sync_api import expect
 
-from store import FeatureStore
+from store import Annotations, FeatureStore
 
 pytestmark = pytest.mark.browser
 
@@ -171,6 +171,7 @@ def test_naming_listing_and_noting(opened, address: str, sae: str, workspace: Pa
     expect(page.locator(".called")).to_have_count(0)
     said = store.remarks(synthetic.SAE, 8)
     assert (said.label, said.notes, said.lists) == (None, [], [])
+    Annotations(workspace).remove_list("keepers")
 
 
 def truth_neighbour(store: FeatureStore) -> int:
