@@ -18,7 +18,7 @@ from store.locks import acquire
 from store.migrations import migrate
 from store.workspace import CATALOG, check_id
 
-KINDS = ("corpus", "harvest", "sae", "index")
+KINDS = ("corpus", "harvest", "sae", "set", "index")
 _PATIENCE = 20.0
 _one_at_a_time = threading.Lock()
 

@@ -25,7 +25,7 @@ def test_errors_name_what_exists(tmp_path: Path):
     catalog.put("sae", "one", {})
     with pytest.raises(StoreError, match="has no sae 'two'; it has: one"):
         catalog.get("sae", "two")
-    with pytest.raises(StoreError, match="no kind 'saes'; it has: corpus, harvest, sae, index"):
+    with pytest.raises(StoreError, match="no kind 'saes'; it has: corpus, harvest, sae, set, index"):
         catalog.all("saes")
     with pytest.raises(StoreError, match="cannot be an id"):
         catalog.put("sae", "../x", {})

@@ -1,0 +1,58 @@
+"""Circuits on the disk: `circuits/<id>.json` in a workspace, each whole or not there; `circuits/.work/<id>/` holds what
+an unfinished discovery has done so far."""
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from saebench.circuits.graph import Circuit
+from saebench.errors import UserError
+from saebench.files import atomic_write
+from store.workspace import check_id
+
+
+def circuits_folder(workspace: Path) -> Path:
+    """Where the circuits of a workspace lie."""
+    return workspace / "circuits"
+
+
+def circuit_path(workspace: Path, circuit_id: str) -> Path:
+    """The file of a circuit. Raises StoreError for an id that can name none."""
+    return circuits_folder(workspace) / f"{check_id(circuit_id)}.json"
+
+
+def work_folder(workspace: Path, circuit_id: str) -> Path:
+    """Where a discovery keeps what it has done so far. Raises StoreError for an id that can name none."""
+    return circuits_folder(workspace) / ".work" / check_id(circuit_id)
+
+
+def circuit_ids(workspace: Path) -> list[str]:
+    """The circuits of a workspace, sorted."""
+    return sorted(path.stem for path in circuits_folder(workspace).glob("*.json"))
+
+
+def read_circuit(workspace: Path, circuit_id: str) -> Circuit:
+    """A circuit of a workspace.
+
+    Raises:
+        UserError: there is none of this name, or its file is damaged.
+        StoreError: an id that can name none.
+    """
+    path = circuit_path(workspace, circuit_id)
+    try:
+        return Circuit.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        known = ", ".join(circuit_ids(workspace)) or "none"
+        raise UserError(f"the workspace {workspace} has no circuit {circuit_id!r}; it has: {known}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"{path} is no circuit: {first['msg']}; delete it and find the circuit again") from None
+
+
+def write_circuit(workspace: Path, circuit: Circuit) -> Path:
+    """Keep a circuit under its id, instead of one that is there. Raises UserError where it cannot be written."""
+    path = circuit_path(workspace, circuit.id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as file:
+        file.write(circuit.model_dump_json().encode())
+    return path
