@@ -116,6 +116,7 @@ class Circuit(Plain):
     node_threshold: float = Field(description="least absolute effect of a node that is kept")
     edge_threshold: float = Field(description="least absolute weight of an edge that is kept")
     n_examples: int
+    n_heldout: int = Field(0, description="examples that the curves were measured on; 0: those it was found on")
     metric: float = Field(description="mean of the metric on the clean prompts")
     metric_patch: float | None = Field(None, description="on the patched ones; none where there are none")
     sites: list[str] = Field(description="hook points in the order in which the model computes them")

@@ -51,4 +51,9 @@ def _first(values: Any, change: Change) -> Any:
 
 def on_tokens(edit: Edit, tokens: Callable[[], Int[Tensor, "batch new"]]) -> Change:
     """An edit as a function of the value alone, in the value's own shape and dtype."""
-    return lambda value: edit(value.flatten(2), tokens()).view_as(value).to(value.dtype)
+    return side_by_side(lambda value: edit(value, tokens()))
+
+
+def side_by_side(change: Change) -> Change:
+    """A change of values whose heads are side by side as one of values in the module's own shape and dtype."""
+    return lambda value: change(value.flatten(2)).view_as(value).to(value.dtype)

@@ -1,7 +1,7 @@
 """A language model as the rest of the house sees it: tokens in, activations of hook points out."""
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from saebench.errors import UserError
 from saebench.lm import plain
-from saebench.lm.edit import Edit, attach, on_tokens, seen_tokens
+from saebench.lm.edit import Change, Edit, attach, on_tokens, seen_tokens, side_by_side
 
 HOOK_KINDS = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_mlp_out", "hook_attn_out", "attn.hook_z")
 
@@ -116,6 +116,31 @@ class LanguageModel:
                 )
         return logits.float(), found, cache
 
+    def last_logits(
+        self, tokens: Int[Tensor, "batch context"], changes: Mapping[str, Change] | None = None
+    ) -> Float[Tensor, "batch vocab"]:
+        """Logits (float32) behind the last token, in a pass in which `changes` replace what hook points hold.
+
+        A change gets what its hook point holds, heads side by side, and gives what it shall hold; the pass can be
+        differentiated through it. Where nothing is to be changed, it gives what it got.
+
+        Raises:
+            UserError: no such hook point, or one that cannot be changed.
+        """
+        changes = changes or {}
+        self._check_changeable(changes)
+        tokens, places = tokens.to(self.device), self._plain_places(list(changes))
+        with self.arithmetic(), ExitStack() as stack:
+            if places is not None and not self._only_bridged:
+                for name, place in places.items():
+                    stack.callback(attach(*place, side_by_side(changes[name])).remove)
+                logits = self.plain(input_ids=tokens, use_cache=False, logits_to_keep=1).logits
+            else:
+                for name, change in changes.items():
+                    stack.callback(attach(self.bridge.hook_dict[name], "hook_out", side_by_side(change)).remove)
+                logits = self.bridge(tokens, return_type="logits")
+        return logits[:, -1].float()
+
     @contextmanager
     def edited(self, edits: Mapping[str, Edit]) -> Iterator[None]:
         """While inside, every pass of this model, its `bridge` and its `plain` twin changes what hook points hold.
@@ -125,10 +150,7 @@ class LanguageModel:
         Raises:
             UserError: no such hook point, or one that cannot be changed.
         """
-        self.check_hook_points(list(edits))
-        for name in edits:
-            if name.endswith("hook_resid_mid"):  # TransformerLens 4 has it on the way into the norm only
-                raise UserError(f"{name} can be read but not changed: the residual stream passes it by; use resid_post")
+        self._check_changeable(edits)
         places = {name: self._plain_places([name]) for name in edits}
         with ExitStack() as stack:
             stack.callback(setattr, self, "_only_bridged", self._only_bridged)
@@ -143,6 +165,12 @@ class LanguageModel:
                 else:
                     stack.callback(attach(*found[name], on_tokens(edit, in_twin)).remove)
             yield
+
+    def _check_changeable(self, hook_points: Iterable[str]) -> None:
+        self.check_hook_points(list(hook_points))
+        for name in hook_points:
+            if name.endswith("hook_resid_mid"):  # TransformerLens 4 has it on the way into the norm only
+                raise UserError(f"{name} can be read but not changed: the residual stream passes it by; use resid_post")
 
     def _plain_places(self, hook_points: Sequence[str]) -> dict[str, tuple[nn.Module, str]] | None:
         """Where the plain model has hook points; None where it lacks one."""

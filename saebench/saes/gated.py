@@ -56,6 +56,10 @@ class Gated(Rule):
         magnitude = shared.values * r_mag.exp()[latents] + sae.b_enc.to(r_mag.dtype)[latents]
         return shared.with_values(gate), shared.with_values(magnitude)
 
+    def slope(self, sae: "SAE") -> Float[Tensor, "n_latents d_in"]:
+        """The magnitude path's rows."""
+        return sae.W_enc * sae.tensor("r_mag").exp()[:, None]
+
     def encode(self, sae: "SAE", x: Float[Tensor, "tokens d_in"]) -> SparseCodes:
         """The magnitudes above zero of the open gates."""
         return self.gates(sae, x)[1].positive()

@@ -104,6 +104,10 @@ class Rule:
         """What training minimises on a batch; every part is a mean over its tokens."""
         raise NotImplementedError
 
+    def slope(self, sae: "SAE") -> Float[Tensor, "n_latents d_in"]:
+        """How the activation of a latent that is active changes with x (the SAE's input, layer-normed where it is)."""
+        return sae.W_enc
+
     def dictionary(self, sae: "SAE") -> Float[Tensor, "n_latents d_in"]:
         """The decoder as training differentiates it."""
         return sae.W_dec
