@@ -15,6 +15,8 @@ from saebench.circuits.config import CircuitConfig
 from saebench.circuits.discover import discover
 from saebench.circuits.graph import Circuit, split_node_id
 from saebench.circuits.tasks import Pair, Task
+from saebench.circuits.tasks.check import check_task
+from saebench.circuits.testing import cut_edge
 from saebench.errors import UserError
 from saebench.lm import LanguageModel
 from saebench.saes import SAE, TopK
@@ -67,8 +69,9 @@ def test_curves_go_from_no_node_to_all(circuit: Circuit):
     for curve in families.values():
         assert [p.n_nodes for p in curve.points] == sorted(p.n_nodes for p in curve.points)
         assert all(np.isfinite([p.faithfulness, p.completeness]).all() for p in curve.points)
+    later = [s for s in POINTS if not s.startswith("blocks.0")]  # judged a third into the model
     mine = next(p for p in families["features"].points if p.threshold == CONFIG.node_threshold)
-    assert mine.n_nodes == sum(node.kind in ("feature", "error") for node in circuit.nodes)
+    assert mine.n_nodes == sum(node.site in later for node in circuit.nodes)
     assert [p.n_nodes for p in families["random"].points] == [p.n_nodes for p in families["features"].points]
     everything = families["neurons"].points[-1]
     assert everything.faithfulness == pytest.approx(1, abs=0.05)
@@ -113,6 +116,63 @@ def test_positions_kept_apart_add_up(tiny_lm: LanguageModel, saes: dict[str, SAE
             assert node.position is not None
             apart[node.id.partition("@")[0]] += node.effect
     assert apart == pytest.approx(summed, abs=1e-5)
+
+
+@pytest.mark.parametrize("aggregation", ["sum", "none"])
+def test_edges_put_to_the_test(
+    tiny_lm: LanguageModel, saes: dict[str, SAE], task: Task, tmp_path: Path, aggregation: str
+):
+    settings = {"curve_points": 0, "sampled_nodes": 0, "method": "attrib", "aggregation": aggregation}
+    found = discover(tiny_lm, saes, task, CONFIG.model_copy(update=settings), tmp_path / "w", "x")
+    sample = [*found.edges[:12], *[edge for edge in found.edges if edge.target.startswith("logits")][:3]]
+    tests = [cut_edge(tiny_lm, saes, task, found, edge.source, edge.target, n=8) for edge in sample]
+    for edge, test in zip(sample, tests, strict=True):
+        assert test.predicted == pytest.approx(edge.weight, abs=1e-5)
+        assert test.n == 8
+        assert np.isfinite(test.measured)
+
+
+def test_cut_edges_against_runs_by_hand(tiny_lm: LanguageModel, saes: dict[str, SAE], task: Task, circuit: Circuit):
+    """From one residual stream to the next, with attention and MLP held, a change passes by as it is."""
+    first, second = POINTS[5], POINTS[8]
+    source = next(n for n in circuit.nodes if n.site == first and n.kind == "feature")
+    target = next(n for n in circuit.nodes if n.site == second and n.kind == "feature")
+    found = cut_edge(tiny_lm, saes, task, circuit, source.id, target.id, n=8)
+    encoded = check_task(task, tiny_lm.tokenizer, 32)
+    clean, patch = (torch.tensor(each[:8]) for each in (encoded.clean, encoded.patch))
+    answer, wrong = torch.tensor(encoded.answers[:8]), torch.tensor(encoded.wrongs[:8])
+
+    def metric(change: dict | None = None) -> float:
+        logits = tiny_lm.last_logits(clean, change)
+        return float((logits.gather(1, answer[:, None]) - logits.gather(1, wrong[:, None])).sum())
+
+    def code(sae: SAE, x: torch.Tensor, feature: int | None) -> torch.Tensor:
+        return sae.encode(x).to_dense().view(*x.shape[:2], -1)[..., feature].detach()
+
+    x, y = (tiny_lm.activations(tokens, [first, second]) for tokens in (clean, patch))
+    gone = code(saes[first], x[first], source.feature) - code(saes[first], y[first], source.feature)
+    moved = x[second] - gone[..., None] * saes[first].W_dec[source.feature].detach()
+    less = code(saes[second], x[second], target.feature) - code(saes[second], moved, target.feature)
+    after = x[second] - less[..., None] * saes[second].W_dec[target.feature].detach()
+    assert found.measured == pytest.approx((metric() - metric({second: lambda _: after})) / 8, abs=1e-4)
+    last = next(n for n in circuit.nodes if n.site == second and n.kind == "error")
+    both = [
+        cut_edge(tiny_lm, saes, task, circuit, last.id, f"logits/{name}", n=8).measured for name in ("answer", "wrong")
+    ]
+    errors = [state[second] - saes[second](state[second]).detach() for state in (x, y)]
+    after = x[second] - errors[0] + errors[1]
+    assert sum(both) == pytest.approx((metric() - metric({second: lambda _: after})) / 8, abs=1e-4)
+
+
+def test_edges_that_cannot_be_tested(tiny_lm: LanguageModel, saes: dict[str, SAE], task: Task, circuit: Circuit):
+    edge = circuit.edges[0]
+    with pytest.raises(UserError, match="has no node 'nowhere/1'"):
+        cut_edge(tiny_lm, saes, task, circuit, "nowhere/1", edge.target)
+    with pytest.raises(UserError, match="is not downstream of"):
+        cut_edge(tiny_lm, saes, task, circuit, edge.target, edge.source)
+    other = task.model_copy(update={"description": "another"})
+    with pytest.raises(UserError, match="has changed since circuit 'letters' was found"):
+        cut_edge(tiny_lm, saes, other, circuit, edge.source, edge.target)
 
 
 def _killed(folder: str, saes: dict[str, SAE], task: Task, work: Path) -> None:

@@ -75,7 +75,8 @@ def show(circuit: Circuit, workspace: Path) -> None:
     kinds = {kind: sum(node.kind == kind for node in circuit.nodes) for kind in ("feature", "error", "token")}
     counts = ", ".join(f"{n} {kind}s" for kind, n in kinds.items())
     console.print(
-        f"circuit   {circuit.id} · {counts} · {len(circuit.edges)} edges · errors carry {circuit.error_share:.0%} of all effects"
+        f"circuit   {circuit.id} · {counts} · {len(circuit.edges)} edges · "
+        f"errors carry {circuit.error_share:.0%} of all effects"
     )
     own = next((curve for curve in circuit.curves if curve.family == "features"), None)
     if own is not None:
