@@ -79,15 +79,18 @@ def encode_pair(source: SourceTokenizer, pair: Pair) -> EncodedPair:
         UserError: as `check_task`, of what one example can show.
     """
     prompts = [prompt for prompt in (pair.clean, pair.patch) if prompt is not None]
-    encoded = _ids(source, prompts)
+    words = [word for word in (pair.answer, pair.wrong) if word is not None]
+    texts = [*prompts, *(prompt + word for word in words for prompt in prompts)]
+    found = [ids.tolist() for ids, _ in source.encode(texts)]
+    encoded, wholes = found[: len(prompts)], found[len(prompts) :]
     for name, ids in zip(("clean", "patch"), encoded, strict=False):
         if not ids:
             raise UserError(f"the {name} prompt is empty")
     if len({len(ids) for ids in encoded}) > 1:
         lengths = " and ".join(str(len(ids)) for ids in encoded)
         raise UserError(f"clean and patch must be equally long, they are {lengths} tokens")
-    answer = _one_token(source, "answer", pair.answer, prompts, encoded)
-    wrong = None if pair.wrong is None else _one_token(source, "wrong", pair.wrong, prompts, encoded)
+    answer = _one_token(f"answer {pair.answer!r}", encoded, wholes[: len(prompts)])
+    wrong = None if pair.wrong is None else _one_token(f"wrong {pair.wrong!r}", encoded, wholes[len(prompts) :])
     if answer == wrong:
         raise UserError(f"answer and wrong are both {pair.answer!r}")
     bos = source.tokenizer.bos_token_id
@@ -95,21 +98,15 @@ def encode_pair(source: SourceTokenizer, pair: Pair) -> EncodedPair:
     return EncodedPair(clean, patch[0] if patch else None, answer, wrong)
 
 
-def _one_token(
-    source: SourceTokenizer, name: str, text: str, prompts: Sequence[str], encoded: Sequence[list[int]]
-) -> int:
-    """The id that `text` is behind every prompt. Tokenizing the whole shows whether the model ever sees it so."""
+def _one_token(what: str, prompts: Sequence[list[int]], wholes: Sequence[list[int]]) -> int:
+    """The id that a word is behind every prompt. Tokenizing the whole shows whether the model ever sees it so."""
     found = set()
-    for ids, whole in zip(encoded, _ids(source, [prompt + text for prompt in prompts]), strict=True):
-        if whole[: len(ids)] != ids:
-            raise UserError(f"{name} {text!r} is joined to the end of the prompt; begin it where a token begins")
-        if len(whole) != len(ids) + 1:
-            raise UserError(f"{name} {text!r} is {len(whole) - len(ids)} tokens, it must be one")
+    for prompt, whole in zip(prompts, wholes, strict=True):
+        if whole[: len(prompt)] != prompt:
+            raise UserError(f"{what} is joined to the end of the prompt; begin it where a token begins")
+        if len(whole) != len(prompt) + 1:
+            raise UserError(f"{what} is {len(whole) - len(prompt)} tokens, it must be one")
         found.add(whole[-1])
     if len(found) > 1:
-        raise UserError(f"{name} {text!r} is one token after clean and another after patch")
+        raise UserError(f"{what} is one token after clean and another after patch")
     return found.pop()
-
-
-def _ids(source: SourceTokenizer, texts: Sequence[str]) -> list[list[int]]:
-    return [ids.tolist() for ids, _ in source.encode(list(texts))]

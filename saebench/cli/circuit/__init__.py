@@ -1,0 +1,9 @@
+"""`saebench circuit …`: from a task to a circuit that is proven; one file per verb."""
+
+import typer
+
+from saebench.cli.circuit import tasks
+
+app = typer.Typer(help="Find circuits of features, and say how far each is proven.", no_args_is_help=True)
+for verb in (tasks,):
+    app.command(verb.__name__.rpartition(".")[2])(verb.command)
