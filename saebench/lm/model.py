@@ -154,8 +154,9 @@ class LanguageModel:
         places = {name: self._plain_places([name]) for name in edits}
         with ExitStack() as stack:
             stack.callback(setattr, self, "_only_bridged", self._only_bridged)
-            models: tuple[Any, ...] = (self.bridge.original_model, self.plain)
-            in_bridge, in_twin = (stack.enter_context(seen_tokens(model.get_input_embeddings())) for model in models)
+            twin: Any = self.plain
+            embeddings = (self.bridge.embed, twin.get_input_embeddings())
+            in_bridge, in_twin = (stack.enter_context(seen_tokens(embedding)) for embedding in embeddings)
             for name, edit in edits.items():
                 hook = self.bridge.hook_dict[name]
                 stack.callback(attach(hook, "hook_out", on_tokens(edit, in_bridge)).remove)
