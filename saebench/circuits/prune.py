@@ -50,7 +50,7 @@ def influence(edges: Links, ends: Float[np.ndarray, " nodes"]) -> Float[np.ndarr
     """
     share = shares(edges, len(ends))
     total = np.zeros_like(ends, dtype=np.float64)
-    passing = np.asarray(ends, np.float64)
+    passing: np.ndarray = np.asarray(ends, np.float64)
     for _ in range(len(ends) + 1):
         passing = np.bincount(edges.sources, share * passing[edges.targets], len(ends))
         if not passing.any():
