@@ -39,7 +39,7 @@ def curves(families: list[Curve], what: Literal["faithfulness", "completeness"])
             )
         )
     shape = layout("nodes", what, log_y=False)
-    shape["xaxis"] |= {"type": "log", "dtick": 1}
+    shape["xaxis"] |= {"type": "log", "dtick": "D2"}
     shape |= {"showlegend": True, "legend": {"orientation": "h", "x": 0, "y": 1.18, "yanchor": "top"}}
     shape["margin"] = {**shape["margin"], "t": 28}
     return plain(figure, shape)

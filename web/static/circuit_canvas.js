@@ -113,13 +113,14 @@ export class Drawing {
 
   drawEdges(pen) {
     const largest = this.edges.reduce((most, edge) => Math.max(most, Math.abs(edge.weight)), 0) || 1;
+    const [thin, thick] = this.edges.length > 200 ? [0.4, 2.2] : [0.6, 4.4];
     const focused = this.edges.some((edge) => edge.own);
     for (const edge of this.edges) {
       const faint = edge.source.faint || edge.target.faint;
       const lit = this.under?.edge === edge || (edge.ids[0] === this.chosen.source && edge.ids[1] === this.chosen.target);
-      pen.globalAlpha = lit ? 1 : edge.own ? 0.85 : focused || faint ? 0.07 : 0.4;
+      pen.globalAlpha = lit ? 1 : edge.own ? 0.85 : focused || faint ? 0.07 : this.edges.length > 200 ? 0.3 : 0.4;
       pen.strokeStyle = edge.weight < 0 ? this.shades.negative : this.shades.active;
-      pen.lineWidth = 0.6 + 4.4 * Math.sqrt(Math.abs(edge.weight) / largest) + (lit ? 1 : 0);
+      pen.lineWidth = thin + thick * Math.sqrt(Math.abs(edge.weight) / largest) + (lit ? 1 : 0);
       const middle = (edge.source.y + edge.target.y) / 2;
       pen.beginPath();
       pen.moveTo(edge.source.x, edge.source.y);
@@ -150,7 +151,8 @@ export class Drawing {
         shape(pen, { ...item, r: item.r + 3 });
         pen.stroke();
       }
-      if (!item.faint && (item.room >= 44 || item.kind === "group")) this.label(pen, item);
+      const named = item.kind === "token" && this.tokens.length; // below its column already
+      if (!item.faint && !named && (item.room >= 44 || item.kind === "group")) this.label(pen, item);
     }
   }
 

@@ -15,6 +15,7 @@ export class NodeTable {
   /** `pick` is told of a box that is ticked; `address` gives a node's own. */
   constructor(table, { pick, address }) {
     Object.assign(this, { table, pick, address, nodes: [], picked: new Set(), by: "effect", falling: true, from: 0 });
+    this.placed = table.tHead.querySelector('[data-sort="position"]') !== null;
     [this.earlier, this.later] = ["earlier", "later"].map((id) => document.getElementById(id));
     table.tHead.addEventListener("click", (event) => {
       const by = event.target.closest("[data-sort]")?.dataset.sort;
@@ -67,7 +68,7 @@ export class NodeTable {
     const [first, second] = [cell(""), cell("", "who")];
     first.append(box);
     second.append(link);
-    row.append(first, second, cell(siteName(node.site)), cell(node.kind, "wide-only"), cell(node.position ?? "", "number"),
+    row.append(first, second, cell(siteName(node.site)), cell(node.kind, "wide-only"), ...(this.placed ? [cell(node.position ?? "", "number")] : []),
       cell(signed(node.effect), `number ${node.effect < 0 ? "down" : "up"}`), cell(Number(node.activation.toPrecision(3)), "number wide-only"), cell(node.said, "wide-only text"));
     return row;
   }

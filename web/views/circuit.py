@@ -8,7 +8,7 @@ from saebench.circuits.prune import by_influence, by_thresholds, strongest
 from web.errors import ProblemError
 from web.figures.circuits import curves
 from web.figures.frame import Figure
-from web.formats import large, number, percent
+from web.formats import large, number, percent, signed
 from web.models.circuits import EdgeColumns, GraphData, NodeColumns
 from web.workspace import Workspace
 
@@ -32,14 +32,14 @@ class CircuitView:
     def facts(self) -> list[tuple[str, str]]:
         """The strip of numbers."""
         c = self.circuit
-        patched = [] if c.metric_patch is None else [("metric, patched", number(c.metric_patch))]
+        patched = [] if c.metric_patch is None else [("metric, patched", signed(c.metric_patch))]
         judged = [] if c.faithfulness is None else [("faithfulness", f"{c.faithfulness:.2f}")]
         return [
             ("nodes", large(len(c.nodes))),
             ("edges", large(len(c.edges))),
             *judged,
             ("error share", percent(c.error_share)),
-            ("metric, clean", number(c.metric)),
+            ("metric, clean", signed(c.metric)),
             *patched,
             ("examples", large(c.n_examples)),
         ]
@@ -65,7 +65,7 @@ class CircuitView:
             return []
         return [
             ("faithfulness", "Faithfulness", curves(self.circuit.curves, "faithfulness")),
-            ("completeness", "Of all but the circuit", curves(self.circuit.curves, "completeness")),
+            ("completeness", "Completeness", curves(self.circuit.curves, "completeness")),
         ]
 
     @property
