@@ -215,15 +215,26 @@ def check_catalog(workspace: Path) -> list[str]:
 
 
 def rows_without_files(workspace: Path, catalog: Catalog) -> list[tuple[str, str]]:
-    """(kind, id) of the catalogue's entries of which nothing is left on the disk."""
+    """(kind, id) of the catalogue's entries whose files are gone; of a set, those of one of its SAEs are enough."""
     folders = {"sae": workspace / "saes", "harvest": workspace / "harvests"}
     entries = [(kind, entry["id"]) for kind in folders for entry in catalog.all(kind)]
     gone = [(kind, id) for kind, id in entries if not (folders[kind] / id).exists()]
+    gone += [("set", entry["id"]) for entry in catalog.all("set") if _missing(workspace, entry)]
     files = index_files(indexes_folder(workspace))
     return gone + [("index", entry["id"]) for entry in catalog.all("index") if entry["id"] not in files]
 
 
+def _missing(workspace: Path, entry: dict[str, Any]) -> bool:
+    """Whether a set names an SAE that is not there."""
+    return any(not (workspace / "saes" / sae).exists() for sae in entry["saes"].values())
+
+
 def _forgotten(kind: str, id: str) -> str:
+    if kind == "set":
+        return (
+            f"the catalogue has set {id}, but not all its SAEs are left; run `saebench circuit set RECIPE --id {id}` "
+            "with its recipe to train the missing ones again or `saebench store gc --yes` to forget it"
+        )
     command = {"sae": "train", "harvest": "harvest", "index": "index"}[kind]
     return (
         f"the catalogue has {kind} {id}, but its files are gone; run `saebench {command}` to make it again or "

@@ -79,7 +79,9 @@ def _rows(workspace: Path) -> Iterator[Garbage]:
     if not (workspace / CATALOG).exists():
         return
     for kind, id in rows_without_files(workspace, Catalog(workspace)):
-        yield Garbage(f"{kind} {id}", "an entry of the catalogue whose files are gone", 0, row=(kind, id))
+        why = "an entry of the catalogue whose files are gone"
+        why = "its SAEs are not all left; `saebench circuit set` would train the missing ones" if kind == "set" else why
+        yield Garbage(f"{kind} {id}", why, 0, row=(kind, id))
 
 
 def _remove(path: Path) -> None:

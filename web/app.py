@@ -21,6 +21,8 @@ from web.middleware.origin import LOOPBACK, SameOrigin
 from web.middleware.token import TokenGate
 from web.routes import (
     annotations,
+    circuit,
+    circuits,
     compare,
     downloads,
     features,
@@ -42,7 +44,23 @@ if TYPE_CHECKING:
 
 ROUTERS = [
     resource.router
-    for resource in (features, home, saes, downloads, live, prompt, steer, annotations, lists, compare, sql, jobs, maps)
+    for resource in (
+        features,
+        home,
+        saes,
+        downloads,
+        live,
+        prompt,
+        steer,
+        annotations,
+        lists,
+        compare,
+        sql,
+        jobs,
+        maps,
+        circuits,
+        circuit,
+    )
 ]
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 

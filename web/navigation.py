@@ -7,6 +7,7 @@ NAVIGATION = (
     ("Prompt", urls.prompt()),
     ("Steer", urls.steer()),
     ("Compare", urls.compare()),
+    ("Circuits", urls.circuits()),
     ("Lists", urls.lists()),
     ("SQL", urls.sql()),
     ("Jobs", urls.jobs()),

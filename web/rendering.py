@@ -36,6 +36,7 @@ environment.filters.update(
     large=formats.large,
     percent=formats.percent,
     fixed=formats.fixed,
+    signed=formats.signed,
     duration=formats.duration,
     sparkline=sparkline,
     token=markup.token_html,

@@ -153,6 +153,26 @@ class Urls:
         """Two features side by side."""
         return "/compare/features" + _query({"a": f"{sae_a}/{a}", "b": f"{sae_b}/{b}", "corpus": corpus})
 
+    def circuits(self) -> str:
+        """The circuits of the workspace; POST finds one."""
+        return "/circuits"
+
+    def circuit(self, circuit_id: str, **query: str | int | float | None) -> str:
+        """A circuit's page; `query`: what is chosen on it, as static/circuit.js keeps it."""
+        return f"/circuits/{quote(circuit_id, safe='')}" + _query(query)
+
+    def circuit_part(self, circuit_id: str, part: str, **query: str | int | float | None) -> str:
+        """Something of a circuit: graph.json, attribution.json, node, edge, edges/test."""
+        return f"/circuits/{quote(circuit_id, safe='')}/{part}" + _query(query)
+
+    def supernode(self, circuit_id: str, name: str = "") -> str:
+        """A supernode of a circuit: PUT makes it, DELETE takes it apart."""
+        return f"/circuits/{quote(circuit_id, safe='')}/supernodes/{quote(name, safe='')}"
+
+    def compare_circuits(self, a: str | None = None, b: str | None = None, **query: str | int | None) -> str:
+        """Two circuits side by side; `query`: show, page."""
+        return "/circuits/compare" + _query({"a": a, "b": b, **query})
+
     def prompt(self, **query: str | int | None) -> str:
         """The prompt page; `query`: sae, corpus, text, token."""
         return "/prompt" + _query(query)

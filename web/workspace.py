@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from store import Catalog, FeatureStore, Relation
 from store.names import full_names
+from web.circuits import Circuits
 from web.errors import ProblemError
 from web.metrics import Metrics
 from web.search import FOUND, conditions
@@ -32,6 +33,7 @@ class Workspace:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
+        self.circuits = Circuits(path)
         self._metrics = Metrics()
         self._kept_found = lru_cache(maxsize=64)(self._found)
         self._kept_count = lru_cache(maxsize=256)(self._count)

@@ -24,6 +24,9 @@ class CircuitConfig(Section):
     examples: int = Field(100, ge=1, description="examples that the circuit is found on")
     heldout: int = Field(40, ge=0, description="further examples that it is judged on")
     batch: int = Field(25, ge=1, description="examples per pass: what bounds memory, and what a kill can lose")
+    judged_from: int | None = Field(
+        None, ge=0, description="first block whose nodes are ablated in the proof; none: a third into the model"
+    )
     curve_points: int = Field(15, ge=0, description="thresholds at which circuits are judged; 0 leaves the proof out")
     sampled_nodes: int = Field(20, ge=0, description="nodes of each site whose effect is also measured by running")
     sampled_examples: int = Field(20, ge=1, description="examples on which that is done")

@@ -23,11 +23,12 @@ from saebench.circuits.ablation import Judge, mean_metric
 from saebench.circuits.assemble import assembled
 from saebench.circuits.batches import Batch, Metric, batches, logit_difference
 from saebench.circuits.config import CircuitConfig
+from saebench.circuits.decomposition import Dictionary
 from saebench.circuits.edges import EdgeSums, edge_sums
 from saebench.circuits.effects import NodeSums, exact_effects
 from saebench.circuits.family import BatchEffects, effects_of, state_of
 from saebench.circuits.graph import Agreement, Circuit, Curve, CurvePoint, Family
-from saebench.circuits.sites import EMBEDDING, feature_sites, head_sites, neuron_sites
+from saebench.circuits.sites import feature_sites, head_sites, layer_of, neuron_sites
 from saebench.circuits.states import Means, Sites, means_of
 from saebench.circuits.tasks import Task
 from saebench.circuits.tasks.check import check_task
@@ -177,13 +178,22 @@ class Discovery:
         if not self.config.curve_points:
             return []
         features = self.features
-        sites = [site for site in features.sites if site.hook_point != EMBEDDING]
+        sites = self._ablatable(features.sites)
         judged = self._judged(Group("features", sites, features.means, features.parts), self.config.node_threshold)
         out = [judged, self._random(judged, sites)]
-        for family, own in (("neurons", neuron_sites(self.lm, list(self.saes))), ("heads", head_sites(self.lm))):
-            if own:
-                out.append(self._judged(self._group(family, own)))  # type: ignore[arg-type]
+        families: dict[Family, list[Dictionary]] = {
+            "neurons": neuron_sites(self.lm, list(self.saes)), "heads": head_sites(self.lm),
+        }  # fmt: skip
+        for family, every in families.items():
+            if own := self._ablatable(every):
+                out.append(self._judged(self._group(family, own)))
         return out
+
+    def _ablatable(self, sites: Sites) -> list[Dictionary]:
+        """Sites from the first block on that is ablated. What comes before handles single tokens, whose means stand for
+        none of them (Marks et al. 2024 begin a third into the model too)."""
+        first = self.lm.n_layers // 3 if self.config.judged_from is None else self.config.judged_from
+        return [site for site in sites if layer_of(site.hook_point) >= first]
 
     def _judged(self, group: Group, also: float | None = None) -> Curve:
         judge = Judge.of(self.lm, self.judged_on, group.sites, group.means, self.metric)

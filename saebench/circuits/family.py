@@ -67,11 +67,11 @@ class BatchEffects:
 
     def save(self, path: Path) -> None:
         """Write everything into one file, whole or not at all."""
-        tensors = {f"gradient/{name}": value.contiguous() for name, value in self.gradients.items()}
+        tensors = {f"gradient/{name}": value.clone() for name, value in self.gradients.items()}
         for kind, group in (("nodes", self.nodes), ("attrib", self.attrib)):
             for name, sums in group.items():
                 for field in ("keys", "effect", "activation"):
-                    tensors[f"{kind}/{name}/{field}"] = torch.from_numpy(np.ascontiguousarray(getattr(sums, field)))
+                    tensors[f"{kind}/{name}/{field}"] = torch.from_numpy(getattr(sums, field).copy())
         tensors |= {f"metric/{name}": torch.tensor(value, dtype=torch.float64) for name, value in self.metric.items()}
         save_file(tensors, path.with_suffix(".tmp"))
         path.with_suffix(".tmp").replace(path)

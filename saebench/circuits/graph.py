@@ -51,6 +51,7 @@ class Node(Plain):
     text: str | None = Field(None, description="the token, for tokens and logits")
     effect: float = Field(description="on the metric, mean over examples, summed over positions")
     activation: float = Field(0.0, description="mean over examples of the largest clean activation; of an error, norm")
+    label: str | None = Field(None, description="what this graph calls it: brought along by an imported one")
 
 
 class Edge(Plain):
@@ -128,6 +129,7 @@ class Circuit(Plain):
     agreement: list[Agreement] = []
     examples: list[Prompt] = []
     supernodes: list[Supernode] = []
+    pinned: list[str] = Field([], description="ids of the nodes of a sub-graph that somebody has chosen")
     provenance: dict[str, Any] = Field({}, description="model, SAE set, task, settings, code and hashes")
 
     @model_validator(mode="after")
@@ -140,3 +142,11 @@ class Circuit(Plain):
                 if end not in known:
                     raise ValueError(f"an edge joins {end!r}, which is no node of the circuit")
         return self
+
+    @property
+    def faithfulness(self) -> float | None:
+        """Of the features, at the curve's threshold nearest to the circuit's own; None where it was not measured."""
+        points = [point for curve in self.curves if curve.family == "features" for point in curve.points]
+        if not points:
+            return None
+        return min(points, key=lambda point: abs(point.threshold - self.node_threshold)).faithfulness

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import torch
+
 from saebench.circuits.decomposition import Coordinates, Dictionary, Features, Tokens
 from saebench.errors import UserError
 from saebench.lm import LanguageModel
@@ -42,6 +44,11 @@ def feature_sites(lm: LanguageModel, saes: Mapping[str, SAE]) -> list[Dictionary
     """
     names = in_order(saes)
     lm.check_hook_points(names)
+    probe = lm.activations(torch.zeros(1, 1, dtype=torch.long), names)
+    for name in names:
+        ours, theirs = saes[name].d_in, probe[name].shape[-1]
+        if ours != theirs:
+            raise UserError(f"the SAE of {name} reads activations of width {ours}; the model's have {theirs} there")
     return [Tokens(EMBEDDING, lm.bridge.W_E), *(Features(name, saes[name]) for name in names)]
 
 

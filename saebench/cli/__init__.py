@@ -47,6 +47,7 @@ for verb in (harvest, train, evaluate, index, map, compare, explain, serve, demo
 app.command("recipe")(describe.command)
 app.add_typer(circuit.app, name="circuit")
 app.add_typer(store.app, name="store")
+app.add_typer(circuit.app, name="circuit")
 
 
 def _version(asked: bool) -> None:

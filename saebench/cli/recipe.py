@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from saebench.circuits.config import CircuitConfig
 from saebench.config import CorpusConfig, HarvestConfig, ModelConfig, Section, load_recipe
 from saebench.explaining.config import ExplainConfig
 from saebench.indexing.config import IndexConfig, MapConfig
@@ -34,6 +35,7 @@ class Recipe(Section):
     index: IndexConfig = IndexConfig()
     map: MapConfig = MapConfig()
     explain: ExplainConfig = ExplainConfig()
+    circuit: CircuitConfig = CircuitConfig()
 
 
 def read_recipe(path: Path | None, overrides: list[str]) -> Recipe:

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from saebench.harvest.manifest import Manifest, check_file
 class ShardSource:
     """Blocks of activation rows of one hook point, in an order drawn anew each epoch from `seed`.
 
-    Rows of special tokens are left out. Shards are checked against their checksums when first touched.
+    Rows of special tokens are left out. Shards are checked against their checksums when first touched; their files stay
+    open as long as the source is in use, and no longer: a harvest of many hook points is read by as many sources.
 
     Attributes:
         d_model: width of a row.
@@ -37,6 +39,8 @@ class ShardSource:
             raise UserError(f"harvest {folder.name!r} has no {hook_point!r}; it has: {', '.join(self.manifest.widths)}")
         self.d_model = self.manifest.widths[hook_point]
         self.n_rows = self.manifest.n_contexts * self.manifest.context_length
+        self._opened: dict[int, tuple[int, Bool[Tensor, " rows"]]] = {}
+        weakref.finalize(self, _close, self._opened)
         self._dtype: torch.dtype = getattr(torch, self.manifest.precision)
         self._blocks = [
             (number, first)
@@ -52,18 +56,19 @@ class ShardSource:
             yield self._read(*self._blocks[self._order(epoch)[index]])
             number += 1
 
-    @functools.lru_cache(maxsize=2)  # noqa: B019 (a source lives as long as its run)
     def _order(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng([self.seed, epoch]).permutation(len(self._blocks))
+        return _permutation(self.seed, epoch, len(self._blocks))
 
-    @functools.cache  # noqa: B019
     def _open(self, shard: int) -> tuple[int, Bool[Tensor, " rows"]]:
+        if shard in self._opened:
+            return self._opened[shard]
         files = self.manifest.shards[shard].files
         contexts = check_file(self.folder, "contexts", shard, files["contexts"])
         special = pq.read_table(contexts, columns=["special"])["special"].combine_chunks().flatten()
         keep = torch.from_numpy(~special.to_numpy(zero_copy_only=False))
         path = check_file(self.folder, self.hook_point, shard, files[self.hook_point])
-        return os.open(path, os.O_RDONLY), keep
+        self._opened[shard] = os.open(path, os.O_RDONLY), keep
+        return self._opened[shard]
 
     def _read(self, shard: int, first: int) -> Float[Tensor, "rows d_model"]:
         descriptor, keep = self._open(shard)
@@ -72,3 +77,14 @@ class ShardSource:
         raw = bytearray(os.pread(descriptor, rows * width, first * width))
         block = torch.frombuffer(raw, dtype=self._dtype).view(rows, self.d_model)
         return block[keep[first : first + rows]].float()
+
+
+@functools.lru_cache(maxsize=2)
+def _permutation(seed: int, epoch: int, n: int) -> np.ndarray:
+    """The order of an epoch's blocks."""
+    return np.random.default_rng([seed, epoch]).permutation(n)
+
+
+def _close(opened: dict[int, tuple[int, Bool[Tensor, " rows"]]]) -> None:
+    for descriptor, _ in opened.values():
+        os.close(descriptor)

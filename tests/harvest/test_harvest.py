@@ -1,9 +1,11 @@
 """Shards hold what the model computes, in any order of kills, and damage is told."""
 
+import gc
 import hashlib
 import itertools
 import resource
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -118,6 +120,20 @@ def test_blocks_are_the_unspecial_rows_shuffled_by_epoch(tiny_lm, corpus, tmp_pa
     for start in (1, per_epoch, per_epoch + 2):
         resumed = next(source.blocks(start))
         assert torch.equal(resumed, blocks[start])
+
+
+def test_a_source_that_is_done_with_closes_its_files(tiny_lm, corpus, tmp_path):
+    def open_files():
+        links = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+        return sum(str(tmp_path) in str(link.readlink()) for link in links)
+
+    harvest(settings(), tiny_lm, corpus, tmp_path / "h")
+    source = ShardSource(tmp_path / "h", HOOKS[0])
+    next(source.blocks())
+    assert open_files() == 1
+    del source
+    gc.collect()
+    assert open_files() == 0
 
 
 def test_a_stream_equals_the_shards(tiny_lm, corpus, tmp_path):

@@ -126,17 +126,20 @@ def test_catalogue_and_files_are_compared(copied: Path):
     catalog.put("harvest", "gone.harvest", {})
     catalog.put("index", "gone.sae.corpus", {"file": "x"})
     catalog.put("index", f"{SAE}.{CORPUS}", {"file": "another"})
+    catalog.put("set", "whole", {"model": {}, "saes": {"blocks.0.hook_mlp_out": SAE}})
+    catalog.put("set", "torn", {"model": {}, "saes": {"blocks.0.hook_mlp_out": SAE, "blocks.1.hook_mlp_out": "gone"}})
     Annotations(copied).set_label(SAE, 300, "beyond", "x")
     found = problems(copied)
     for says in (
         "has sae gone.sae, but its files are gone; run `saebench train`",
         "has harvest gone.harvest",
         "has index gone.sae.corpus",
+        "has set torn, but not all its SAEs are left; run `saebench circuit set RECIPE --id torn`",
         f"does not know {index_file(copied).name}; run `saebench index --sae {SAE}`",
         f"table `label` has a feature 300 of {SAE}, which has 0 to 299",
     ):
         assert any(says in line for line in found), says
-    assert len(found) == 5
+    assert len(found) == 6
     (copied / "catalog.duckdb").write_bytes(b"x" * 9000)
     (line,) = problems(copied)
     assert "catalog.duckdb" in line
@@ -168,12 +171,13 @@ def test_garbage_is_listed_and_removed(copied: Path):
     writer = IndexWriter(staging_folder(copied, other), data.n_features, synthetic.LENGTH, data.provenance)
     writer.add(data.block(0, 64))
     Catalog(copied).put("sae", "gone.sae", {})
+    Catalog(copied).put("set", "torn", {"model": {}, "saes": {"blocks.0.hook_mlp_out": "gone.sae"}})
     Annotations(copied).set_label("gone.sae", 1, "kept", "x")
     found = find_garbage(copied)
-    assert [one.name for one in found] == [older.name, "sae gone.sae"], "a writer is at work"
+    assert [one.name for one in found] == [older.name, "sae gone.sae", "set torn"], "a writer is at work"
     writer.close()
     found = find_garbage(copied)
-    assert [one.name for one in found] == [older.name, f".building/{other}", "sae gone.sae"]
+    assert [one.name for one in found] == [older.name, f".building/{other}", "sae gone.sae", "set torn"]
     assert found[0].n_bytes == older.stat().st_size
     assert found[1].n_bytes > 1000
     assert older.exists(), "nothing goes before it is asked for"
@@ -184,6 +188,7 @@ def test_garbage_is_listed_and_removed(copied: Path):
     assert newest.exists()
     assert stranger.read_bytes() == b"mine"
     assert Catalog(copied).find("sae", "gone.sae") is None
+    assert Catalog(copied).all("set") == []
     assert Annotations(copied).labels("gone.sae")[1].text == "kept"
     with FeatureStore.open(copied) as store:
         assert store.features(SAE).count() == 300

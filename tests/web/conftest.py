@@ -13,13 +13,18 @@ import uvicorn
 from fastapi.testclient import TestClient
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "store")]
+sys.path[:0] = [str(Path(__file__).parent / place) for place in (".", "../store", "../circuits")]
 
 import hostile
 import synthetic
+import synthetic_circuit
 import tiny
 
 import web
+from saebench.circuits.files import write_circuit
+from saebench.circuits.sets import keep_set
+from saebench.circuits.tasks import Pair, Task, write_task
+from saebench.circuits.tasks.files import task_path
 from saebench.lm import load_lm
 from store import Catalog, FeatureStore
 
@@ -47,7 +52,21 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (training / "config.yaml").write_text("sae: {n_latents: 8192}\n")
     (training / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:5]) + '{"step": 60, "lo')
     Catalog(folder).put("harvest", "demo.stdlib-train", {"model": "demo", "tokens": 5_200_000})
+    add_circuits(folder)
     return folder
+
+
+def add_circuits(folder: Path) -> None:
+    """A circuit on the synthetic SAE, one that keeps positions, one whose texts are hostile; a set and a task."""
+    sites = synthetic_circuit.build().saes
+    saes = dict.fromkeys(sites, synthetic.SAE)
+    write_circuit(folder, synthetic_circuit.build(saes=saes))
+    by_position = {"positions": True, "n_nodes": 400, "n_edges": 1500, "seed": 3}
+    write_circuit(folder, synthetic_circuit.build("by-position", saes=saes, **by_position))
+    write_circuit(folder, synthetic_circuit.build("hostile", text=hostile.SCRIPT, seed=5))
+    keep_set(folder, "demo.all-sites", {"name": "demo", "sha256": "0" * 64}, saes)
+    pair = Pair(clean="x = [1, 2", patch="x = (1, 2", answer="]", wrong=")")
+    write_task(task_path(folder, "close-bracket"), Task(name="close-bracket", pairs=(pair,)))
 
 
 @pytest.fixture(scope="session")

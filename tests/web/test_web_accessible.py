@@ -29,6 +29,10 @@ PAGES = {
     "wrong SQL": "/sql?q=SELECT+densty+FROM+feature",
     "compare": "/compare",
     "two features": f"/compare/features?a={synthetic.SAE}/5&b={synthetic.SAE}/7",
+    "circuits": "/circuits",
+    "circuit": "/circuits/brackets?node=blocks.1.hook_mlp_out%2F181",
+    "circuit by position": "/circuits/by-position?node_threshold=0.2&group=early",
+    "circuits compared": "/circuits/compare?a=brackets&b=hostile",
     "error": "/nowhere",
 }
 

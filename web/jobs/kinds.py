@@ -17,4 +17,26 @@ class Kind(NamedTuple):
 KINDS = {
     "map": Kind("Map of {sae}", ("map", "--sae", "{sae}")),
     "compare": Kind("Comparison of {a} with {b}", ("compare", "{a}", "{b}", "--corpus", "{corpus}")),
+    "circuit": Kind(
+        "Circuit of {task}",
+        (
+            "circuit",
+            "find",
+            "{task}",
+            "--saes",
+            "{saes}",
+            "--id",
+            "{id}",
+            "--method",
+            "{method}",
+            "--aggregation",
+            "{aggregation}",
+            "--node-threshold",
+            "{node}",
+            "--edge-threshold",
+            "{edge}",
+            "--examples",
+            "{examples}",
+        ),
+    ),
 }

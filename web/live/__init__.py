@@ -4,6 +4,7 @@ Nothing here imports torch until it is used: pages are there before the model is
 """
 
 from web.live.codes import LiveCodes, live_codes
+from web.live.edges import live_edge_test
 from web.live.effects import Effects, live_effects
 from web.live.models import BusyError, CannotOpenError, Live
 from web.live.steering import Continuation, Steered, Steering, live_steering
@@ -18,6 +19,7 @@ __all__ = [
     "Steered",
     "Steering",
     "live_codes",
+    "live_edge_test",
     "live_effects",
     "live_steering",
 ]

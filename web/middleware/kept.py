@@ -1,8 +1,8 @@
 """304 for what a browser has already: answered before anything is routed, opened or read.
 
-A page made of an index and of what is said of its features depends on its address and on the workspace's revision
-alone. Routes of such pages send `KEPT`; the tag that is put on their answers is a hash of just these, so that a tag
-that comes back says everything.
+A page made of an index, of what is said of its features and of the circuits that they are in depends on its address, on
+the workspace's revision and on when a circuit was last written alone. Routes of such pages send `KEPT`; the tag that is
+put on their answers is a hash of just these, so that a tag that comes back says everything.
 """
 
 import hashlib
@@ -11,7 +11,9 @@ from pathlib import Path
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from saebench.circuits.files import circuits_folder
 from store import revision
+from store.revision import changed
 from web.urls import urls
 
 KEPT = {"Cache-Control": "private, no-cache"}
@@ -26,6 +28,7 @@ class Kept:
 
     def __init__(self, app: ASGIApp, workspace: Path) -> None:
         self.app, self.workspace = app, workspace
+        self._circuits = circuits_folder(workspace)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -50,5 +53,6 @@ class Kept:
     def tag(self, scope: Scope) -> bytes:
         """Tag of what is at an address now."""
         choice = [(name, value) for name, value in scope["headers"] if name in _CHOOSING]
-        shown = (urls.fingerprint, revision(self.workspace), scope["path"], scope["query_string"], choice)
+        state = revision(self.workspace), changed(self._circuits)
+        shown = (urls.fingerprint, state, scope["path"], scope["query_string"], choice)
         return b'"' + hashlib.blake2b(repr(shown).encode(), digest_size=12).hexdigest().encode() + b'"'

@@ -69,6 +69,7 @@ def feature_page(
         headers=KEPT,
         page=view,
         place=place,
+        circuits=here.circuits.with_feature(sae_id, feature),
         width=context,
         known_lists=here.store.list_names(),
         chosen_corpus=corpus,

@@ -1,9 +1,9 @@
-"""`saebench circuit …`: from a task to a circuit that is proven; one file per verb."""
+"""`saebench circuit …`: from a task to a circuit that is proven, and on to other tools; one file per verb."""
 
 import typer
 
-from saebench.cli.circuit import heads, tasks
+from saebench.cli.circuit import export, find, heads, import_, list_, tasks
 
-app = typer.Typer(help="Find circuits of features, and say how far each is proven.", no_args_is_help=True)
-for verb in (tasks, heads):
-    app.command(verb.__name__.rpartition(".")[2])(verb.command)
+app = typer.Typer(help="Find circuits of features, prove them, exchange them with other tools.", no_args_is_help=True)
+for verb in (tasks, find, heads, list_, export, import_):
+    app.command(verb.__name__.rpartition(".")[2].rstrip("_"))(verb.command)

@@ -1,0 +1,321 @@
+"""The circuits of a workspace as data and pages: against the circuits themselves, counted by hand."""
+
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import synthetic
+import synthetic_circuit
+from fastapi.testclient import TestClient
+from hostile import SCRIPT
+
+import web
+from saebench.circuits import Circuit
+from saebench.circuits.attribution import AttributionGraph
+from saebench.circuits.exchange import import_circuit
+from saebench.circuits.files import read_circuit, write_circuit
+from saebench.circuits.prune import by_influence
+from saebench.circuits.tasks.files import find_task
+from saebench.errors import UserError
+from saebench.lm import load_lm
+from store import Annotations
+from web.jobs.runner import JobRunner
+from web.live import edges
+
+
+@pytest.fixture
+def own(workspace: Path, tmp_path: Path) -> Path:
+    """A workspace that may be written to."""
+    ignored = shutil.ignore_patterns("metrics.jsonl", "catalog.duckdb.lock")
+    return Path(shutil.copytree(workspace, tmp_path / "own", symlinks=True, ignore=ignored))
+
+
+@pytest.fixture
+def here(own: Path) -> TestClient:
+    return TestClient(web.create_app(own, load_lm), "http://127.0.0.1", raise_server_exceptions=False)
+
+
+@pytest.fixture
+def brackets(workspace: Path) -> Circuit:
+    return read_circuit(workspace, "brackets")
+
+
+def test_the_list_says_how_large_and_how_faithful(client: TestClient, brackets: Circuit):
+    data = client.get("/circuits.json").json()
+    assert [row["id"] for row in data["circuits"]] == ["brackets", "by-position", "hostile"]
+    row = data["circuits"][0]
+    assert (row["n_nodes"], row["n_edges"]) == (len(brackets.nodes), len(brackets.edges))
+    features = next(curve for curve in brackets.curves if curve.family == "features")
+    nearest = min(features.points, key=lambda point: abs(point.threshold - brackets.node_threshold))
+    assert row["faithfulness"] == nearest.faithfulness
+    assert data["sets"] == [{"id": "demo.all-sites", "n_sites": 9}]
+    assert data["tasks"][0] == "close-bracket"
+    page = client.get("/circuits").text
+    assert SCRIPT not in page
+    assert "demo.all-sites (9 sites)" in page
+
+
+def test_a_damaged_circuit_is_named_and_the_rest_shown(own: Path, here: TestClient):
+    (own / "circuits" / "broken.json").write_text("{")
+    rows = {row["id"]: row for row in here.get("/circuits.json").json()["circuits"]}
+    assert "is no circuit" in rows["broken"]["problem"]
+    assert rows["brackets"]["problem"] is None
+    assert "is no circuit" in here.get("/circuits").text
+    assert here.get("/circuits/broken").status_code == 503
+
+
+def test_a_circuit_is_served_as_it_is_kept(client: TestClient, brackets: Circuit):
+    assert Circuit.model_validate(client.get("/circuits/brackets.json").json()) == brackets
+    for path in ("/circuits/none.json", "/circuits/none", "/circuits/none/graph.json", "/circuits/...json"):
+        assert client.get(path).status_code in {404, 422}
+
+
+def test_what_is_drawn_are_all_nodes_and_edges_strongest_first(client: TestClient, brackets: Circuit):
+    data = client.get("/circuits/brackets/graph.json").json()
+    nodes, drawn = data["nodes"], data["edges"]
+    truth = {node.id: node for node in brackets.nodes}
+    assert sorted(nodes["id"]) == sorted(truth)
+    sizes = [abs(effect) for effect in nodes["effect"]]
+    assert sizes == sorted(sizes, reverse=True)
+    for i, name in enumerate(nodes["id"]):
+        assert nodes["effect"][i] == pytest.approx(truth[name].effect, rel=1e-3)
+        assert data["sites"][nodes["site"][i]] == truth[name].site
+    pairs = zip(drawn["source"], drawn["target"], drawn["weight"], strict=True)
+    found = {(nodes["id"][source], nodes["id"][target]): weight for source, target, weight in pairs}
+    assert found == {(e.source, e.target): pytest.approx(e.weight, rel=1e-3) for e in brackets.edges}
+    weights = [abs(weight) for weight in drawn["weight"]]
+    assert weights == sorted(weights, reverse=True)
+    assert data["n_edges"] == len(brackets.edges)
+    pruned = client.get("/circuits/brackets/graph.json", params={"influence": 0.5}).json()
+    assert set(pruned["nodes"]["id"]) == {node.id for node in by_influence(brackets, 0.5).nodes}
+
+
+def test_only_the_strongest_edges_are_sent(own: Path, here: TestClient, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("web.views.circuit.SENT_EDGES", 10)
+    data = here.get("/circuits/brackets/graph.json").json()
+    weights = sorted((abs(e.weight) for e in read_circuit(own, "brackets").edges), reverse=True)
+    assert [abs(weight) for weight in data["edges"]["weight"]] == pytest.approx(weights[:10], rel=1e-3)
+    assert data["n_edges"] == len(weights)
+
+
+def test_a_node_with_all_that_goes_in_and_out(own: Path, here: TestClient):
+    circuit = read_circuit(own, "brackets")
+    degree = {node.id: sum(node.id in (e.source, e.target) for e in circuit.edges) for node in circuit.nodes}
+    busy = max((node for node in circuit.nodes if node.kind == "feature"), key=lambda node: degree[node.id])
+    Annotations(own).set_label(synthetic.SAE, busy.feature, "<b>brackets</b>", "x")
+    data = here.get("/circuits/brackets/node.json", params={"node": busy.id}).json()
+    assert (data["sae"], data["corpus"], data["said"]) == (synthetic.SAE, synthetic.CORPUS, "<b>brackets</b>")
+    for side, inward in (("inputs", True), ("outputs", False)):
+        truth = [e for e in circuit.edges if (e.target if inward else e.source) == busy.id]
+        rows = data[side]
+        assert len(rows) == data[f"n_{side}"] == len(truth)
+        assert {row["node"]["id"]: row["weight"] for row in rows} == {
+            (e.source if inward else e.target): e.weight for e in truth
+        }
+        for row in rows:
+            target = busy.id if inward else row["node"]["id"]
+            into = sum(abs(e.weight) for e in circuit.edges if e.target == target)
+            assert row["share"] == pytest.approx(abs(row["weight"]) / into)
+        sizes = [abs(row["weight"]) for row in rows]
+        assert sizes == sorted(sizes, reverse=True)
+    part = here.get("/circuits/brackets/node", params={"node": busy.id}).text
+    assert "&lt;b&gt;brackets&lt;/b&gt;" in part
+    assert f"/saes/{synthetic.SAE}/features/{busy.feature}?embed=1" in part
+    assert here.get("/circuits/brackets/node.json", params={"node": "blocks.9.x/1"}).status_code == 404
+
+
+def test_a_feature_of_an_sae_that_is_not_indexed_says_how_to(own: Path, here: TestClient):
+    node = next(n for n in read_circuit(own, "hostile").nodes if n.kind == "feature")
+    assert here.get("/circuits/hostile/node.json", params={"node": node.id}).json()["corpus"] is None
+    part = here.get("/circuits/hostile/node", params={"node": node.id}).text
+    assert f"saebench index --sae demo.{node.site}.topk" in part
+
+
+def test_the_page_of_a_feature_names_its_circuits(own: Path, here: TestClient):
+    circuit = read_circuit(own, "brackets")
+    node = next(node for node in circuit.nodes if node.kind == "feature")
+    address = f"/saes/{synthetic.SAE}/features/{node.feature}"
+    first = here.get(address)
+    assert "/circuits/brackets?node=blocks" in first.text
+    again = here.get(address, headers={"if-none-match": first.headers["etag"]})
+    assert again.status_code == 304
+    write_circuit(own, circuit.model_copy(update={"id": "another"}))
+    now = here.get(address, headers={"if-none-match": first.headers["etag"]})
+    assert now.status_code == 200
+    assert "/circuits/another?node=blocks" in now.text
+    absent = next(f for f in range(300) if all(n.feature != f for n in circuit.nodes) and f not in synthetic.DEAD)
+    assert "/circuits/another?" not in here.get(f"/saes/{synthetic.SAE}/features/{absent}").text
+
+
+def test_nodes_are_put_together_and_taken_apart(own: Path, here: TestClient):
+    ids = [node.id for node in read_circuit(own, "brackets").nodes]
+    early = read_circuit(own, "brackets").supernodes[0].nodes
+    name = "na\u00efve <b>"
+    put = here.put(f"/circuits/brackets/supernodes/{name}", json={"nodes": [ids[0], early[0], ids[0]]})
+    assert put.status_code == 204
+    groups = {group.name: group.nodes for group in read_circuit(own, "brackets").supernodes}
+    assert groups == {"early": early[1:], name: [ids[0], early[0]]}
+    assert here.get("/circuits/brackets/node.json", params={"node": ids[0]}).json()["supernode"] == name
+    assert here.put(f"/circuits/brackets/supernodes/{name}", json={"nodes": ["none/1"]}).status_code == 404
+    assert here.put("/circuits/brackets/supernodes/x", json={"nodes": []}).status_code == 422
+    assert here.delete(f"/circuits/brackets/supernodes/{name}").status_code == 204
+    assert here.delete(f"/circuits/brackets/supernodes/{name}").status_code == 404
+    assert [group.name for group in read_circuit(own, "brackets").supernodes] == ["early"]
+
+
+def test_what_is_exported_can_be_imported(own: Path, here: TestClient):
+    circuit = read_circuit(own, "by-position")
+    node = next(node for node in circuit.nodes if node.kind == "feature")
+    Annotations(own).set_label(synthetic.SAE, node.feature, "called so", "x")
+    whole = here.get("/circuits/by-position/attribution.json")
+    assert "attachment" in whole.headers["content-disposition"]
+    back = import_circuit(AttributionGraph.model_validate(whole.json()), "by-position")
+    assert next(one for one in back.nodes if one.id == node.id).label == "called so"
+    plain = [one.model_copy(update={"label": None}) for one in back.nodes]
+    assert back.model_copy(update={"nodes": plain}) == circuit
+    params = {"node_threshold": 0.5, "edge_threshold": 0.05}
+    part = here.get("/circuits/by-position/attribution.json", params=params).json()
+    assert len(part["nodes"]) == sum(abs(n.effect) >= 0.5 or n.kind == "logit" for n in circuit.nodes)
+    assert min(abs(link["weight"]) for link in part["links"]) >= 0.05
+
+
+def test_an_edge_is_tested_by_whoever_can(own: Path, here: TestClient, monkeypatch: pytest.MonkeyPatch):
+    circuit = read_circuit(own, "brackets")
+    edge = circuit.edges[0]
+    asked = {"source": edge.source, "target": edge.target, "examples": 4}
+    assert here.get("/circuits/brackets/edge.json", params=asked).json()["edge"]["weight"] == edge.weight
+
+    def tester(lm, saes, task, given, source, target, n):
+        assert (set(saes), lm.tokenizer is not None) == (set(circuit.saes), True)
+        assert (task, given.id) == (find_task(own, "close-bracket"), "brackets")
+        assert (source, target, n) == (edge.source, edge.target, 4)
+        return SimpleNamespace(predicted=edge.weight, measured=0.5, n=n)
+
+    monkeypatch.setattr(edges, "edge_tester", lambda: tester)
+    found = here.post("/circuits/brackets/edges/test", json=asked).json()
+    assert found == {"source": edge.source, "target": edge.target, "predicted": edge.weight, "measured": 0.5, "n": 4}
+
+    def refuses(*_: object):
+        raise UserError("the task does not fit")
+
+    monkeypatch.setattr(edges, "edge_tester", lambda: refuses)
+    refused = here.post("/circuits/brackets/edges/test", json=asked)
+    assert (refused.status_code, refused.json()["cause"]) == (422, "the task does not fit.")
+    backwards = {"source": edge.target, "target": edge.source}
+    assert here.post("/circuits/brackets/edges/test", json=backwards).status_code == 404
+    off = TestClient(web.create_app(own), "http://127.0.0.1")
+    assert off.post("/circuits/brackets/edges/test", json=asked).status_code == 503
+    write_circuit(own, circuit.model_copy(update={"id": "foreign", "saes": {}}))
+    assert "no SAEs" in here.post("/circuits/foreign/edges/test", json=asked).json()["cause"]
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs that are done as soon as they begin: what they run is not this dashboard's."""
+    monkeypatch.setattr(JobRunner, "_run", lambda self, job: self._end(job, "done"))
+
+
+def test_a_circuit_of_a_task_is_looked_for(here: TestClient, started: None):
+    asked = {"task": "close-bracket", "saes": "demo.all-sites", "method": "attrib", "node_threshold": "0.05"}
+    answer = here.post("/circuits", json=asked)
+    assert answer.status_code == 202
+    job = answer.json()
+    assert answer.headers["location"] == f"/jobs/{job['id']}"
+    assert job["title"] == "Circuit of close-bracket"
+    assert job["command"][:-1] == [
+        "saebench", "circuit", "find", "close-bracket", "--saes", "demo.all-sites", "--id", "close-bracket.attrib",
+        "--method", "attrib", "--aggregation", "sum", "--node-threshold", "0.05", "--edge-threshold", "0.01",
+        "--examples", "100", "--workspace",
+    ]  # fmt: skip
+
+
+def test_a_typed_pair_becomes_a_task(own: Path, here: TestClient, started: None):
+    asked = {"origin": "pair", "name": "mine", "clean": "a\r\nb = [", "patch": "a\nb = (", "answer": "]", "wrong": ""}
+    asked |= {"saes": "demo.all-sites", "id": ""}
+    assert here.post("/circuits", json=asked).status_code == 202
+    (pair,) = find_task(own, "mine").pairs
+    assert (pair.clean, pair.patch, pair.answer, pair.wrong) == ("a\nb = [", "a\nb = (", "]", None)
+    assert here.post("/circuits", json=asked).status_code == 202
+    other = here.post("/circuits", json={**asked, "answer": "x"})
+    assert (other.status_code, "of other prompts" in other.json()["cause"]) == (409, True)
+    assert find_task(own, "mine").pairs == (pair,)
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "said"),
+    [
+        ({"saes": "none"}, 404, "no SAE set 'none'"),
+        ({"task": "none"}, 404, "no task 'none'"),
+        ({"task": "../x"}, 404, "no task"),
+        ({"id": "brackets"}, 409, "has a circuit 'brackets'"),
+        ({"id": "compare"}, 409, "compare"),
+        ({"id": "a/b"}, 422, "cannot be an id"),
+        ({"method": "magic"}, 422, "method"),
+        ({"node_threshold": "-1"}, 422, "node_threshold"),
+        ({"examples": "0"}, 422, "examples"),
+        ({"origin": "pair", "name": "x", "clean": "", "answer": "]"}, 422, "clean: is empty"),
+        ({"origin": "pair", "name": "../x", "clean": "a", "answer": "]"}, 422, "cannot name a task"),
+        ({"origin": "pair", "name": "close-bracket", "clean": "a", "answer": "]"}, 409, "close-bracket"),
+    ],
+)
+def test_what_cannot_be_looked_for_is_said(
+    own: Path, here: TestClient, started: None, change: dict, status: int, said: str
+):
+    before = sorted((own / "tasks").iterdir())
+    answer = here.post("/circuits", json={"task": "close-bracket", "saes": "demo.all-sites", **change})
+    assert answer.status_code == status
+    assert said in answer.json()["cause"]
+    assert sorted((own / "tasks").iterdir()) == before
+    assert not (own / "jobs").exists()
+
+
+def test_two_circuits_side_by_side(own: Path, here: TestClient):
+    a, b = (
+        read_circuit(own, "brackets"),
+        synthetic_circuit.build("second", seed=1, saes=dict(read_circuit(own, "brackets").saes)),
+    )
+    write_circuit(own, b)
+    ids = [{node.id: node for node in circuit.nodes} for circuit in (a, b)]
+    both = set(ids[0]) & set(ids[1])
+    for show, wanted in (("shared", both), ("a", set(ids[0]) - both), ("b", set(ids[1]) - both)):
+        seen: dict[str, dict] = {}
+        for number in (1, 2):
+            params = {"a": "brackets", "b": "second", "show": show, "page": number}
+            data = here.get("/circuits/compare.json", params=params).json()
+            seen |= {row["node"]["id"]: row for row in data["nodes"]}
+        assert set(seen) == wanted
+        assert data["n_nodes"][show] == len(wanted)
+        for name, row in seen.items():
+            assert row["effect_a"] == (ids[0][name].effect if name in ids[0] and show != "b" else None)
+            assert row["effect_b"] == (ids[1][name].effect if name in ids[1] and show != "a" else None)
+    hostile = here.get("/circuits/compare", params={"a": "brackets", "b": "hostile", "show": "b"})
+    assert hostile.status_code == 200
+    assert SCRIPT not in hostile.text
+    assert here.get("/circuits/compare.json", params={"a": "brackets", "b": "none"}).status_code == 404
+    assert here.get("/circuits/compare.json", params={"a": "brackets", "b": "second", "show": "c"}).status_code == 422
+
+
+def test_an_empty_workspace_says_what_to_do(tmp_path: Path):
+    empty = TestClient(web.create_app(tmp_path), "http://127.0.0.1")
+    page = empty.get("/circuits").text
+    assert f"saebench circuit set configs/demo-circuits.yaml --workspace {tmp_path}" in page
+    assert "saebench circuit import graph.json --id mine" in page
+    assert "No circuit yet" in empty.get("/circuits/compare").text
+
+
+def test_pages_need_no_torch(workspace: Path):
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, json; from pathlib import Path; sys.modules['torch'] = None\n"
+        "import web; from fastapi.testclient import TestClient\n"
+        "client = TestClient(web.create_app(Path(sys.argv[1])), 'http://127.0.0.1')\n"
+        "one, pair = '/brackets', '/compare?a=brackets&b=hostile'\n"
+        "paths = ['', one, one + '/graph.json', one + '/attribution.json', pair]\n"
+        "print(json.dumps([client.get('/circuits' + path).status_code for path in paths]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(workspace)], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout.splitlines()[-1]) == [200] * 5

@@ -1,0 +1,338 @@
+"""A circuit's page in a real Chromium: what a person does with the graph, the panel, the table, the groups."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import synthetic
+from conftest import SIZES, drawn
+from playwright.sync_api import Page, expect
+
+from saebench.circuits import Circuit
+from saebench.circuits.files import read_circuit
+from saebench.circuits.tasks.files import find_task
+from web.jobs.runner import JobRunner
+from web.live import edges
+
+pytestmark = pytest.mark.browser
+Open = Callable[..., Page]
+
+# Where nodes and edges stand: the page's own layout, asked for what the page draws at its address.
+PLACES = """async () => {
+  const from = document.querySelector('script[src$="circuit.js"]').src.replace('circuit.js', '');
+  const modules = ['circuit_sift.js', 'circuit_layout.js'].map((name) => import(from + name));
+  const [{ nodesOf, sift }, { arrange }] = await Promise.all(modules);
+  const query = new URLSearchParams(location.search);
+  const names = ['q', 'layer', 'site', 'node', 'source', 'target', 'group'];
+  const chosen = Object.fromEntries(names.map((name) => [name, query.get(name) ?? '']));
+  for (const name of ['node_threshold', 'edge_threshold']) chosen[name] = Number(query.get(name));
+  const graph = await (await fetch(document.querySelector('#sieve').dataset.graph)).json();
+  const canvas = document.querySelector('#graph');
+  const [width, height] = [canvas.clientWidth, canvas.clientHeight];
+  const { items, edges } = sift(graph, nodesOf(graph), chosen);
+  arrange(items, { width, height, left: width < 500 ? 68 : 96, bottom: graph.tokens.length ? 24 : 4 });
+  const middle = ({ source: a, target: b, ids, weight }) => ({ ids, weight, x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 });
+  return { nodes: Object.fromEntries(items.map(({ id, x, y, r }) => [id, { x, y, r }])), edges: edges.map(middle) };
+}"""
+PIXEL = """([x, y]) => {
+  const copy = Object.assign(document.createElement('canvas'), { width: 1, height: 1 });
+  const pen = copy.getContext('2d', { willReadFrequently: true });
+  const [canvas, ratio] = [document.querySelector('#graph'), devicePixelRatio];
+  pen.drawImage(canvas, Math.round(x * ratio), Math.round(y * ratio), 1, 1, 0, 0, 1, 1);
+  return [...pen.getImageData(0, 0, 1, 1).data].slice(0, 3);
+}"""
+
+
+@pytest.fixture(scope="module")
+def own(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    copied = tmp_path_factory.mktemp("circuits") / "workspace"
+    return Path(shutil.copytree(workspace, copied, ignore=shutil.ignore_patterns("catalog.duckdb.lock")))
+
+
+@pytest.fixture(scope="module")
+def home(served, own: Path) -> str:
+    return served(own)
+
+
+@pytest.fixture
+def brackets(own: Path) -> Circuit:
+    return read_circuit(own, "brackets")
+
+
+def shown(page: Page) -> None:
+    expect(page.locator("#graph[data-drawn=yes]")).to_be_visible()
+
+
+def test_thresholds_filters_and_search_sift_nodes_and_edges(opened: Open, home: str, brackets: Circuit):
+    page = opened(f"{home}/circuits/brackets")
+    shown(page)
+    counts = page.locator("#counts")
+    expect(counts).to_contain_text(f"{len(brackets.nodes)} of {len(brackets.nodes)} nodes")
+    page.get_by_label("Least effect of a node, as a number").fill("0.3")
+    strong = {n.id for n in brackets.nodes if abs(n.effect) >= 0.3 or n.kind == "logit"}
+    expect(counts).to_contain_text(f"{len(strong)} of {len(brackets.nodes)} nodes")
+    expect(page.locator("#nodes tbody tr")).to_have_count(len(strong))
+    page.get_by_label("Least weight of an edge, as a number").fill("0.05")
+    grouped = set(brackets.supernodes[0].nodes)
+    joined = [e for e in brackets.edges if abs(e.weight) >= 0.05 and {e.source, e.target} <= strong]
+    passed = [e for e in joined if not {e.source, e.target} <= grouped]
+    expect(counts).to_contain_text(f"of {len(passed)} edges")
+    page.wait_for_url("**/brackets?node_threshold=0.3&edge_threshold=0.05")
+    expect(page.locator("#export")).to_have_attribute(
+        "href", f"{home}/circuits/brackets/attribution.json?node_threshold=0.3&edge_threshold=0.05"
+    )
+    page.reload()
+    expect(counts).to_contain_text(f"{len(strong)} of {len(brackets.nodes)} nodes")
+    page.get_by_label("Least effect of a node, as a number").fill("")
+    page.get_by_label("layer").select_option("1")
+    expected = [n for n in brackets.nodes if n.layer == 1 or n.kind in {"token", "logit"}]
+    expect(counts).to_contain_text(f"{len(expected)} of")
+    page.get_by_label("site").select_option("mlp_out")
+    expected = [n for n in brackets.nodes if n.site == "blocks.1.hook_mlp_out"]
+    expect(page.locator("#nodes tbody tr")).to_have_count(len(expected))
+    page.fill("#filter", "error")
+    errors = [n for n in expected if n.kind == "error"]
+    expect(page.locator("#nodes tbody tr")).to_have_count(len(errors))
+    page.wait_for_url("**&layer=1&site=mlp_out&q=error")
+
+
+def test_the_slider_moves_the_threshold_and_the_mark_on_the_curve(opened: Open, home: str):
+    page = opened(f"{home}/circuits/brackets")
+    shown(page)
+    drawn(page, "faithfulness")
+    drawn(page, "completeness")
+    pin = page.locator("#faithfulness .pin")
+    expect(pin).to_have_text("1.00")
+    slider = page.get_by_label("Least effect of a node", exact=True)
+    slider.evaluate("s => { s.value = 700; s.dispatchEvent(new Event('input', {bubbles: true})); }")
+    expect(pin).not_to_have_text("1.00")
+    assert float(page.get_by_label("Least effect of a node, as a number").input_value()) > 0.1
+    assert 0 < float(pin.inner_text()) < 1
+    page.wait_for_url("**?node_threshold=*")
+
+
+def test_influence_is_pruned_by_the_server(opened: Open, home: str):
+    page = opened(f"{home}/circuits/brackets")
+    shown(page)
+    page.get_by_label("influence").select_option("0.5")
+    data = page.request.get(f"{home}/circuits/brackets/graph.json?influence=0.5").json()
+    n = len(data["nodes"]["id"])
+    expect(page.locator("#counts")).to_contain_text(f"{n} of {n} nodes")
+    page.wait_for_url("**?influence=0.5")
+    page.reload()
+    expect(page.locator("#counts")).to_contain_text(f"{n} of {n} nodes")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_colour_says_the_sign(opened: Open, home: str, brackets: Circuit, theme: str):
+    page = opened(f"{home}/circuits/brackets", theme)
+    shown(page)
+    places = page.evaluate(PLACES)["nodes"]
+    strongest = sorted((n for n in brackets.nodes if n.id in places), key=lambda n: -abs(n.effect))[:8]
+    for node in strongest:
+        red, green, _ = page.evaluate(PIXEL, [places[node.id]["x"], places[node.id]["y"]])
+        assert (green > red) == (node.effect > 0), node
+
+
+def test_a_click_on_a_node_shows_its_feature_inputs_and_outputs(opened: Open, home: str, brackets: Circuit):
+    page = opened(f"{home}/circuits/brackets")
+    shown(page)
+    degree = {n.id: sum(n.id in (e.source, e.target) for e in brackets.edges) for n in brackets.nodes}
+    places = page.evaluate(PLACES)["nodes"]
+    inner = [n for n in brackets.nodes if n.kind == "feature" and n.id in places and n.feature not in synthetic.DEAD]
+    node = max(inner, key=lambda n: degree[n.id])
+    place = {axis: places[node.id][axis] for axis in ("x", "y")}
+    page.locator("#graph").hover(position=place)
+    expect(page.locator("#status")).to_contain_text(str(node.feature))
+    page.locator("#graph").click(position=place)
+    panel = page.locator("#panel")
+    expect(panel.locator("h2")).to_have_text(str(node.feature))
+    outputs = [e for e in brackets.edges if e.source == node.id]
+    inputs = [e for e in brackets.edges if e.target == node.id]
+    tables = panel.locator("table.sortable")
+    expect(panel.locator("table.sortable tbody tr")).to_have_count(len(inputs) + len(outputs))
+    card = page.frame_locator("iframe")
+    expect(card.locator("h1")).to_have_text(f"Feature {node.feature}")
+    last = tables.last
+    before = last.locator("tbody a").all_inner_texts()
+    last.get_by_role("button", name="weight").click()
+    assert last.locator("tbody a").all_inner_texts() != before or len(outputs) < 2
+    expect(last.locator("th[aria-sort=ascending]")).to_contain_text("weight")
+    other = min(outputs, key=lambda e: abs(e.weight)).target
+    last.locator("tbody tr").first.locator("a[data-node]").click()
+    page.wait_for_function("id => new URLSearchParams(location.search).get('node') === id", arg=other)
+    page.go_back()
+    expect(panel.locator("h2")).to_have_text(str(node.feature))
+    page.reload()
+    expect(panel.locator("h2")).to_have_text(str(node.feature))
+
+
+def test_an_edge_is_tested_predicted_against_measured(
+    opened: Open, home: str, brackets: Circuit, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(
+        edges, "edge_tester", lambda: lambda *given: SimpleNamespace(predicted=0.42, measured=-0.21, n=given[-1])
+    )
+    page = opened(f"{home}/circuits/brackets?edge_threshold=0.5")
+    shown(page)
+    places = page.evaluate(PLACES)
+    nodes = places["nodes"].values()
+    lonely = [e for e in places["edges"] if all(abs(e["x"] - n["x"]) + abs(e["y"] - n["y"]) > 24 for n in nodes)]
+    edge = max(lonely, key=lambda e: abs(e["weight"]))
+    page.locator("#graph").click(position={"x": edge["x"], "y": edge["y"]})
+    panel = page.locator("#panel")
+    expect(panel.locator("h2")).to_have_text("Edge")
+    page.wait_for_url("**&source=*&target=*")
+    panel.get_by_label("examples").fill("5")
+    panel.get_by_role("button", name="Run it").click()
+    expect(panel.locator(".said")).to_have_text("On 5 examples.")
+    expect(panel.locator("[data-of=predicted]")).to_have_text("+0.42")
+    expect(panel.locator("[data-of=measured]")).to_have_text("−0.21")
+    page.reload()
+    expect(panel.locator("h2")).to_have_text("Edge")
+
+
+def test_an_edge_that_cannot_be_tested_says_why(opened: Open, home: str, brackets: Circuit):
+    edge = brackets.edges[0]
+    problems: list[str] = []
+    page = opened(f"{home}/circuits/brackets")
+    page.on("response", lambda answer: problems.append(answer.url) if answer.status >= 400 else None)
+    page.evaluate(
+        "([source, target]) => { const query = new URLSearchParams({source, target}); location.search = query; }",
+        [edge.source, edge.target],
+    )
+    expect(page.locator("#panel h2")).to_have_text("Edge")
+    page.evaluate("document.querySelector('.testing').setAttribute('data-target', 'none/1')")
+    page.route(
+        "**/edges/test", lambda route: route.fulfill(json={"cause": "It is busy.", "remedy": "Wait."}, status=422)
+    )
+    page.get_by_role("button", name="Run it").click()
+    expect(page.locator("#panel .said.problem")).to_have_text("It is busy. Wait.")
+    expect(page.get_by_role("button", name="Run it")).to_be_enabled()
+
+
+def test_nodes_are_grouped_named_opened_and_ungrouped(opened: Open, home: str, own: Path):
+    page = opened(f"{home}/circuits/by-position")
+    shown(page)
+    places = page.evaluate(PLACES)["nodes"]
+    nodes = sorted((n for n in read_circuit(own, "by-position").nodes if n.id in places), key=lambda n: -abs(n.effect))
+    one, other = [n for n in nodes if n.kind == "feature"][:2]
+    place = {axis: places[one.id][axis] for axis in ("x", "y")}
+    page.locator("#graph").click(position=place, modifiers=["Shift"])
+    expect(page.locator("#picked")).to_have_text("1 node chosen")
+    page.locator(f"#nodes input[value='{other.id}']").check()
+    expect(page.locator("#picked")).to_have_text("2 nodes chosen")
+    page.get_by_label("Name of the group").fill("openers & <b>more")
+    page.get_by_role("button", name="Group them").click()
+    panel = page.locator("#panel")
+    expect(panel.locator("h2")).to_have_text("openers & <b>more")
+    expect(panel.locator(".members li")).to_have_count(2)
+    groups = {group.name: group.nodes for group in read_circuit(own, "by-position").supernodes}
+    assert set(groups["openers & <b>more"]) == {one.id, other.id}
+    places = page.evaluate(PLACES)["nodes"]
+    assert one.id not in places
+    page.reload()
+    expect(panel.locator(".members li")).to_have_count(2)
+    panel.locator(".members a").first.click()
+    panel.get_by_role("button", name="openers & <b>more").click()
+    panel.get_by_role("button", name="Ungroup").click()
+    expect(panel).to_contain_text("Click a node")
+    assert "openers & <b>more" not in {group.name for group in read_circuit(own, "by-position").supernodes}
+
+
+def test_keys_walk_the_graph_and_the_table_lists_it(opened: Open, home: str, brackets: Circuit):
+    page = opened(f"{home}/circuits/brackets")
+    shown(page)
+    page.locator("#graph").focus()
+    page.keyboard.press("ArrowUp")
+    page.wait_for_url("**?node=*")
+    strongest = max(brackets.nodes, key=lambda n: abs(n.effect))
+    assert page.evaluate("new URLSearchParams(location.search).get('node')") == strongest.id
+    page.keyboard.press("ArrowDown")
+    page.wait_for_function("id => new URLSearchParams(location.search).get('node') !== id", arg=strongest.id)
+    page.get_by_role("button", name="activation").click()
+    first = max(brackets.nodes, key=lambda n: n.activation)
+    expect(page.locator("#nodes tbody a").first).to_have_attribute("data-node", first.id)
+    expect(page.locator("#listed")).to_have_text(f"1–50 of {len(brackets.nodes)}")
+    page.get_by_role("button", name="Next").click()
+    expect(page.locator("#nodes tbody tr")).to_have_count(len(brackets.nodes) - 50)
+    page.locator("#nodes tbody a").first.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#panel h2")).to_be_visible()
+
+
+def test_many_nodes_draw_at_most_600_edges(opened: Open, home: str):
+    page = opened(f"{home}/circuits/by-position")
+    shown(page)
+    expect(page.locator("#counts")).to_contain_text("600 of")
+
+
+def test_downloads_hold_the_circuit(opened: Open, home: str, brackets: Circuit):
+    page = opened(f"{home}/circuits/brackets?node_threshold=0.3")
+    shown(page)
+    whole = f"{home}/circuits/brackets/attribution.json?node_threshold=0.3"
+    expect(page.locator("#export")).to_have_attribute("href", whole)
+    with page.expect_download() as kept:
+        page.get_by_role("link", name="Attribution graph").click()
+    file = json.loads(Path(kept.value.path()).read_text())
+    assert len(file["nodes"]) == sum(abs(n.effect) >= 0.3 or n.kind == "logit" for n in brackets.nodes)
+    with page.expect_download() as kept:
+        page.get_by_role("link", name="Circuit JSON").click()
+    assert Circuit.model_validate_json(Path(kept.value.path()).read_bytes()) == brackets
+
+
+def test_a_pair_of_prompts_starts_a_job(opened: Open, home: str, own: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(JobRunner, "_run", lambda self, job: self._end(job, "done"))
+    page = opened(f"{home}/circuits")
+    expect(page.get_by_label("clean prompt")).to_be_hidden()
+    page.get_by_label("a pair of prompts").check()
+    expect(page.get_by_label("task", exact=True)).to_be_hidden()
+    page.get_by_label("name of the task").fill("typed")
+    page.get_by_role("button", name="Find it").click()
+    expect(page.locator(".finding .said")).to_contain_text("clean: is empty")
+    page.get_by_label("clean prompt").fill("y = {1, 2")
+    page.get_by_label("what the model should say").fill("}")
+    page.get_by_text("Settings").click()
+    page.get_by_label("effects of nodes").select_option("attrib")
+    page.get_by_role("button", name="Find it").click()
+    expect(page.locator("h1")).to_have_text("Circuit of typed")
+    expect(page.locator("#job .state")).to_have_text("done")
+    expect(page.get_by_role("link", name="The circuit")).to_have_attribute("href", "/circuits/typed.attrib")
+    assert find_task(own, "typed").pairs[0].clean == "y = {1, 2"
+
+
+def test_from_the_list_to_a_comparison_and_back_to_a_node(opened: Open, home: str):
+    page = opened(home)
+    page.get_by_role("link", name="Circuits").click()
+    page.get_by_role("link", name="Compare two").click()
+    page.get_by_label("Second circuit").select_option("hostile")
+    page.get_by_role("button", name="Compare").click()
+    page.locator(".counts tbody a").nth(1).click()
+    expect(page.locator("h2").first).to_have_text("Nodes only in the first")
+    name = page.locator(".compared a.row").first.inner_text()
+    page.locator(".compared a.row").first.click()
+    shown(page)
+    expect(page.locator("#panel h2")).to_have_text(name)
+
+
+@pytest.mark.parametrize(("theme", "size"), [("light", "desk"), ("dark", "phone")])
+def test_hostile_names_do_nothing_and_no_page_is_too_wide(opened: Open, home: str, theme: str, size: str):
+    page = opened(home, theme, size)
+    node = next(
+        n["id"] for n in page.request.get(f"{home}/circuits/hostile.json").json()["nodes"] if n["kind"] == "logit"
+    )
+    paths = ["/circuits", "/circuits/hostile", f"/circuits/hostile?node={node}", "/circuits/by-position"]
+    for path in [*paths, "/circuits/compare?a=brackets&b=hostile&show=b"]:
+        page.goto(home + path)
+        page.wait_for_load_state("networkidle")
+        if path.split("?")[0] not in {"/circuits", "/circuits/compare"}:
+            shown(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0], path
+        assert page.title() != "broken"
+    page.goto(f"{home}/circuits/hostile?node={node}")
+    expect(page.locator("#panel h2")).to_contain_text("<script>")
+    page.locator("#graph").hover(position={"x": 5, "y": 5})
+    assert page.title() != "broken"

@@ -1,0 +1,104 @@
+"""The circuits of a workspace as requests see them: each file is read once, until it changes."""
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from saebench.circuits import Circuit
+from saebench.circuits.files import circuit_ids, circuit_path, read_circuit, write_circuit
+from saebench.errors import UserError
+from store import StoreError
+from web.errors import ProblemError
+from web.models.circuits import CircuitSummary
+
+Changed = tuple[int, int]
+"""A file's time and size."""
+
+
+class Member(NamedTuple):
+    """A circuit that a feature is in."""
+
+    circuit: str
+    title: str
+    node: str
+    effect: float
+
+
+class Circuits:
+    """One per app. Changes that people make are written one after the other."""
+
+    def __init__(self, workspace: Path) -> None:
+        self._workspace = workspace
+        self._lock = threading.Lock()
+        self._read = lru_cache(maxsize=4)(self._read_now)
+        self._summary = lru_cache(maxsize=512)(self._summary_now)
+        self._features = lru_cache(maxsize=512)(self._features_now)
+
+    def find(self, circuit_id: str) -> Circuit:
+        """A circuit. Raises ProblemError 404, UserError where its file is damaged."""
+        try:
+            state = self._changed(circuit_id)
+        except StoreError:
+            state = None
+        if state is None:
+            remedy = "The page of circuits lists those that it has."
+            raise ProblemError(404, "No such circuit", f"This workspace has no circuit {circuit_id!r}.", remedy)
+        return self._read(circuit_id, state)
+
+    def summaries(self) -> list[CircuitSummary]:
+        """All circuits in one row each; of a damaged one, what is wrong."""
+        rows = []
+        for circuit_id in circuit_ids(self._workspace):
+            try:
+                state = self._changed(circuit_id)
+                rows += [self._summary(circuit_id, state)] if state else []
+            except (UserError, StoreError) as error:
+                rows.append(CircuitSummary(id=circuit_id, problem=str(error)))
+        return rows
+
+    def with_feature(self, sae: str, feature: int) -> list[Member]:
+        """The circuits that a feature is in, at its strongest node, by the size of its effect."""
+        found = []
+        for row in self.summaries():
+            state = None if row.problem else self._changed(row.id)
+            if state:
+                found += self._features(row.id, state).get((sae, feature), [])[:1]
+        return sorted(found, key=lambda member: -abs(member.effect))
+
+    def change(self, circuit_id: str, how: Callable[[Circuit], Circuit]) -> Circuit:
+        """Write a circuit as `how` makes it of what it is now."""
+        with self._lock:
+            changed = how(self.find(circuit_id))
+            write_circuit(self._workspace, changed)
+            return changed
+
+    def _changed(self, circuit_id: str) -> Changed | None:
+        try:
+            state = circuit_path(self._workspace, circuit_id).stat()
+        except FileNotFoundError:
+            return None
+        return state.st_mtime_ns, state.st_size
+
+    def _read_now(self, circuit_id: str, _changed: Changed) -> Circuit:
+        return read_circuit(self._workspace, circuit_id)
+
+    def _summary_now(self, circuit_id: str, changed: Changed) -> CircuitSummary:
+        found = self._read(circuit_id, changed)
+        return CircuitSummary(
+            **{name: getattr(found, name) for name in CircuitSummary.model_fields if name in Circuit.model_fields},
+            n_nodes=len(found.nodes),
+            n_edges=len(found.edges),
+            faithfulness=found.faithfulness,
+        ).model_copy(update={"id": circuit_id})
+
+    def _features_now(self, circuit_id: str, changed: Changed) -> dict[tuple[str, int], list[Member]]:
+        found = self._read(circuit_id, changed)
+        members: defaultdict[tuple[str, int], list[Member]] = defaultdict(list)
+        for node in sorted(found.nodes, key=lambda node: -abs(node.effect)):
+            if node.kind == "feature" and node.feature is not None and node.site in found.saes:
+                where = found.saes[node.site], node.feature
+                members[where].append(Member(circuit_id, found.title or found.task, node.id, node.effect))
+        return dict(members)

@@ -1,0 +1,161 @@
+"""A circuit: what its page says of it, what it draws, and the circuit itself, pruned."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from saebench.circuits import Circuit, Node
+from saebench.circuits.prune import by_influence, by_thresholds, strongest
+from web.errors import ProblemError
+from web.figures.circuits import curves
+from web.figures.frame import Figure
+from web.formats import large, number, percent, signed
+from web.models.circuits import EdgeColumns, GraphData, NodeColumns
+from web.workspace import Workspace
+
+SENT_EDGES = 20_000
+"""At most so many edges are sent to a page, of which it draws 600: enough for any filter to find its strongest."""
+DIGITS = 4
+
+
+@dataclass(frozen=True)
+class CircuitView:
+    """What stands around the graph."""
+
+    circuit: Circuit
+
+    @property
+    def title(self) -> str:
+        """What the circuit explains."""
+        return self.circuit.title or self.circuit.task
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """The strip of numbers."""
+        c = self.circuit
+        patched = [] if c.metric_patch is None else [("metric, patched", signed(c.metric_patch))]
+        judged = [] if c.faithfulness is None else [("faithfulness", f"{c.faithfulness:.2f}")]
+        return [
+            ("nodes", large(len(c.nodes))),
+            ("edges", large(len(c.edges))),
+            *judged,
+            ("error share", percent(c.error_share)),
+            ("metric, clean", signed(c.metric)),
+            *patched,
+            ("examples", large(c.n_examples)),
+        ]
+
+    @property
+    def settings(self) -> list[tuple[str, str]]:
+        """How it was found."""
+        c = self.circuit
+        return [
+            ("task", c.task),
+            ("method", c.method),
+            ("positions", "summed over" if c.aggregation == "sum" else "kept apart"),
+            ("least effect of a node", number(c.node_threshold)),
+            ("least weight of an edge", number(c.edge_threshold)),
+            *((site, sae) for site, sae in c.saes.items()),
+            *((name, str(value)) for name, value in c.provenance.items()),
+        ]
+
+    @cached_property
+    def figures(self) -> list[tuple[str, str, Figure]]:
+        """(id, caption, figure) of the curves, if there are any."""
+        if not self.circuit.curves:
+            return []
+        return [
+            ("faithfulness", "Faithfulness", curves(self.circuit.curves, "faithfulness")),
+            ("completeness", "Completeness", curves(self.circuit.curves, "completeness")),
+        ]
+
+    @property
+    def layers(self) -> list[int]:
+        """Blocks that nodes are in."""
+        return sorted({node.layer for node in self.circuit.nodes if node.kind in {"feature", "error"}})
+
+    @property
+    def sites(self) -> list[str]:
+        """Kinds of sites, without their blocks."""
+        return list(dict.fromkeys(map(site_kind, self.circuit.sites)))
+
+
+def pruned(circuit: Circuit, influence: float | None, node: float | None = None, edge: float | None = None) -> Circuit:
+    """The part of a circuit that carries a share of the influence, cut at thresholds. Raises ProblemError 422."""
+    if influence is not None:
+        try:
+            circuit = by_influence(circuit, influence)
+        except ValueError as error:
+            raise ProblemError(422, "That cannot be pruned", f"{str(error).capitalize()}.") from None
+    return by_thresholds(circuit, node or 0.0, edge or 0.0) if node or edge else circuit
+
+
+def graph_data(here: Workspace, circuit: Circuit) -> GraphData:
+    """Nodes and edges as columns, strongest first."""
+    nodes = sorted(circuit.nodes, key=lambda node: -abs(node.effect))
+    place = {node.id: i for i, node in enumerate(nodes)}
+    sites = list(dict.fromkeys([*circuit.sites, *(node.site for node in nodes)]))
+    row = {site: i for i, site in enumerate(sites)}
+    said = names(here, circuit, nodes)
+    edges = strongest(circuit.edges, SENT_EDGES)
+    return GraphData(
+        sites=sites,
+        nodes=NodeColumns(
+            id=[node.id for node in nodes],
+            kind=[node.kind for node in nodes],
+            site=[row[node.site] for node in nodes],
+            layer=[node.layer for node in nodes],
+            position=[node.position for node in nodes],
+            effect=[_short(node.effect) for node in nodes],
+            activation=[_short(node.activation) for node in nodes],
+            name=[node_name(node) for node in nodes],
+            said=[said.get(node.id, "") for node in nodes],
+        ),
+        edges=EdgeColumns(
+            source=[place[edge.source] for edge in edges],
+            target=[place[edge.target] for edge in edges],
+            weight=[_short(edge.weight) for edge in edges],
+        ),
+        n_edges=len(circuit.edges),
+        supernodes=circuit.supernodes,
+        tokens=circuit.examples[0].clean if circuit.examples and circuit.aggregation == "none" else [],
+    )
+
+
+def names(here: Workspace, circuit: Circuit, nodes: list[Node]) -> dict[str, str]:
+    """What nodes are called, by id: by people, else by the graph itself, else by an explanation."""
+    said = {node.id: node.label for node in nodes if node.label}
+    for site, sae in circuit.saes.items():
+        own = [node for node in nodes if node.site == site and node.kind == "feature" and node.feature is not None]
+        found = here.store.said(sae, {node.feature for node in own if node.feature is not None}) if own else {}
+        for node in own:
+            one = found.get(node.feature or 0)
+            if one is not None and (one.labelled or node.id not in said):
+                said[node.id] = one.text
+    return said
+
+
+def node_name(node: Node) -> str:
+    """A node's name within its site."""
+    if node.kind == "error":
+        return "error"
+    if node.kind in {"token", "logit"} and node.text is not None:
+        return node.text
+    return str(node.feature if node.feature is not None else node.id)
+
+
+def site_kind(site: str) -> str:
+    """A hook point without its block: `mlp_out` of `blocks.1.hook_mlp_out`."""
+    parts = site.split(".")
+    kind = ".".join(parts[2:]) if parts[0] == "blocks" and len(parts) > 2 else site
+    return kind.replace("hook_", "")
+
+
+def site_name(site: str) -> str:
+    """A hook point in short: `1 mlp_out` of `blocks.1.hook_mlp_out`."""
+    parts = site.split(".")
+    block = f"{parts[1]} " if parts[0] == "blocks" and len(parts) > 2 else ""
+    return block + site_kind(site)
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")
