@@ -12,18 +12,18 @@
 The residual stream is the sum of orthogonal subspaces (`SUBSPACES`), one direction for each token or position, and so
 is every head's output: `directions` and `Z`. They are known, so SAEs with just these directions as latents are exact:
 `built_saes`. No direction is an axis (each lies across four), and a latent's number is not its direction's, so neurons
-are not features, and a mix-up of numbers shows. Directions are halves, hence a feature that is absent is exactly 0.
+are not features, and a mix-up of numbers shows. What a feature that is absent holds is rounding (below 1e-6).
 
 from induction import built_edges, built_features, built_heads, built_lm, built_saes, built_task
 
-Used in tests: `lm = built_lm(); saes = built_saes(); task = built_task(n)`; `built_features(pair)` and
-`built_edges(pair)` name what a discovery with pairs must find, `built_features(pair, zero=True)` what it must find on
-the clean prompts alone, with zero for a patch and the answer's logit as the metric.
+`built_features(pair)` and `built_edges(pair, …)` name what a discovery with pairs must find for an example of
+`built_task(n)`; `built_features(pair, zero=True)`, with zero for a patch and the answer's logit as the metric.
 """
 
 import math
 import random
 from collections.abc import Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -38,6 +38,7 @@ from transformer_lens.model_bridge.sources.native import NativeModel  # attaches
 from transformers import PreTrainedTokenizerFast
 
 from saebench.circuits.graph import node_id
+from saebench.circuits.sites import EMBEDDING
 from saebench.circuits.tasks import Pair, Task
 from saebench.lm import LanguageModel
 from saebench.saes import SAE, ReLU
@@ -122,7 +123,7 @@ def built_lm() -> LanguageModel:
 
 def built_tokenizer() -> PreTrainedTokenizerFast:
     """One token a word."""
-    words = Tokenizer(WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token=WORDS[0]))
+    words = Tokenizer(WordLevel(dict(zip(WORDS, range(V), strict=True)), unk_token=WORDS[0]))
     words.pre_tokenizer = Whitespace()
     return PreTrainedTokenizerFast(tokenizer_object=words, bos_token=WORDS[0], eos_token=WORDS[0])
 
@@ -148,7 +149,7 @@ def _set_weights(model: NativeModel) -> None:
     copies = token[1:].T @ Z[1:]  # not of the begin token, which is where heads rest
     queries = MATCH * token.T @ words
 
-    put = _Heads(model)
+    put = partial(_set_head, model)
     put(PREVIOUS, STEPS * position[1:].T @ here[:-1], position.T @ here, token.T @ Z, previous)
     put(INDUCTION, queries, previous.T @ words + keys, copies, answer, bias=1)
     put((0, 0), STEPS * position.T @ here, position.T @ here, token.T @ Z, noise)  # copies the token it stands on
@@ -158,26 +159,23 @@ def _set_weights(model: NativeModel) -> None:
     put((1, 3), queries, token.T @ words + keys, copies, noise, bias=1)  # finds the same token, and says so to nobody
 
 
-class _Heads(NamedTuple):
-    model: NativeModel
-
-    def __call__(
-        self,
-        which: tuple[int, int],
-        query: Float[Tensor, "d_model d_head"],
-        key: Float[Tensor, "d_model d_head"],
-        value: Float[Tensor, "d_model d_head"],
-        writes: Float[Tensor, "token d_model"],
-        bias: float = 0,
-    ) -> None:
-        """Set one head; its output holds tokens as `Z` says, and `writes` says where they go."""
-        attention = self.model.layers[which[0]].attn
-        own = slice(which[1] * D_HEAD, (which[1] + 1) * D_HEAD)
-        attention.q.weight[own] = math.sqrt(D_HEAD) * query.T  # attention divides by that root
-        attention.q.bias[own.stop - 1] = math.sqrt(D_HEAD) * bias
-        attention.k.weight[own] = key.T
-        attention.v.weight[own] = value.T
-        attention.o.weight[:, own] = (Z.T @ writes).T
+def _set_head(
+    model: NativeModel,
+    which: tuple[int, int],
+    query: Float[Tensor, "d_model d_head"],
+    key: Float[Tensor, "d_model d_head"],
+    value: Float[Tensor, "d_model d_head"],
+    writes: Float[Tensor, "token d_model"],
+    bias: float = 0,
+) -> None:
+    """Set one head; its output holds tokens as `Z` says, and `writes` says where they go."""
+    attention = model.layers[which[0]].attn
+    own = slice(which[1] * D_HEAD, (which[1] + 1) * D_HEAD)
+    attention.q.weight[own] = math.sqrt(D_HEAD) * query.T  # attention divides by that root
+    attention.q.bias[own.stop - 1] = math.sqrt(D_HEAD) * bias
+    attention.k.weight[own] = key.T
+    attention.v.weight[own] = value.T
+    attention.o.weight[:, own] = (Z.T @ writes).T
 
 
 def dictionary(kind: str) -> Float[Tensor, "latent width"]:
@@ -198,12 +196,11 @@ def built_saes() -> dict[str, SAE]:
 
 def latent(site: str, what: str, item: int) -> int:
     """The number that a token (or position) of a subspace has at a site; of a head's output at a `hook_z`."""
-    if SITES[site] == "heads":
-        head = {"previous": PREVIOUS, "answer": INDUCTION}[what][1]
-        at = head * V + item
-    else:
-        at = _span(what).start + item
-    return int((ORDERS[SITES[site]] == at).nonzero())
+    if site == EMBEDDING:
+        return item
+    heads = SITES[site] == "heads"
+    start = {"previous": PREVIOUS, "answer": INDUCTION}[what][1] * V if heads else _span(what).start
+    return int((ORDERS[SITES[site]] == start + item).nonzero())
 
 
 def built_task(n: int = 40, seed: int = 0, broken: bool = False) -> Task:
@@ -225,15 +222,9 @@ def built_task(n: int = 40, seed: int = 0, broken: bool = False) -> Task:
             patch[at[0]] = spare
         else:
             patch[at[0]], patch[at[1]] = words[at[1]], words[at[0]]
-        last = words[at[0]]
-        pairs.append(
-            Pair(
-                clean=" ".join([*words, last]),
-                patch=" ".join([*patch, last]),
-                answer=" " + words[at[0] + 1],
-                wrong=None if broken else " " + words[at[1] + 1],
-            )
-        )
+        clean, patched = (" ".join([*each, words[at[0]]]) for each in (words, patch))
+        answer, wrong = (" " + words[place + 1] for place in at)
+        pairs.append(Pair(clean=clean, patch=patched, answer=answer, wrong=None if broken else wrong))
     return Task(name="built-induction", description="answer with what followed this word before", pairs=tuple(pairs))
 
 
@@ -251,36 +242,36 @@ class Meaning(NamedTuple):
 
 
 def built_meanings(pair: Pair, zero: bool = False) -> dict[str, set[Meaning]]:
-    """Site → what the nodes with an effect on the answer say there; nothing else has more than rounding.
+    """Site (the embedding too) → what the nodes with an effect on the answer say; nothing else has more than rounding.
 
     With the pair: what differs between clean and patch and is read. With zero for a patch: what is there and is read,
     all but the resting place, whose effect is below one hundredth of the answer's logit.
     """
     clean = ["<bos>", *pair.clean.split()]
     last = len(clean) - 1
-    number = {word: number for number, word in enumerate(WORDS)}
+    number = dict(zip(WORDS, range(V), strict=True))
     a, b = number[clean[-1]], number[pair.answer.strip()]
     at = clean.index(clean[-1])
     if zero:
-        tokens = {Meaning("token", a, last), Meaning("token", b, at + 1)}
+        reads = {Meaning("token", a, last), Meaning("token", b, at + 1)}
         before = {Meaning("previous", a, at + 1)}
-        embedded = tokens | {Meaning("token", a, at), Meaning("position", at, at), Meaning("position", at + 1, at + 1)}
-        found, stream = {Meaning("answer", b, last)}, tokens | before
+        embedded = reads | {Meaning("token", a, at), Meaning("position", at, at), Meaning("position", at + 1, at + 1)}
+        found, stream = {Meaning("answer", b, last)}, reads | before
     else:
-        assert pair.patch is not None
-        assert pair.wrong is not None
+        assert pair.patch and pair.wrong  # noqa: PT018
         other = ["<bos>", *pair.patch.split()].index(clean[-1])
         embedded = {Meaning("token", a, place) for place in (at, other)}
         before = stream = {Meaning("previous", a, place + 1) for place in (at, other)}
         found = {Meaning("answer", number[word.strip()], last) for word in (pair.answer, pair.wrong)}
     meant = (embedded, before, before, stream, found, found, found)
-    return dict(zip(SITES, meant, strict=True))
+    tokens = {meaning for meaning in embedded if meaning.subspace == "token"}
+    return {EMBEDDING: tokens, **dict(zip(SITES, meant, strict=True))}
 
 
 def built_features(
     pair: Pair, zero: bool = False, sites: Sequence[str] = tuple(SITES), positions: bool = True
 ) -> set[str]:
-    """Ids of the nodes that a discovery must find for an example, as `built_meanings` has them."""
+    """Ids of the nodes that a discovery must find for an example at sites of `SITES`, or the embedding (token ids)."""
     meanings = built_meanings(pair, zero)
     return {_node(site, meaning, positions) for site in sites for meaning in meanings[site]}
 

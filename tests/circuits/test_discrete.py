@@ -149,6 +149,16 @@ def test_a_head_that_tells_clean_from_patched_comes_first(tiny_lm):
         assert (count > 0) == (special in (sender, receiver))
 
 
+def test_a_heads_constant_does_not_count(tiny_lm):
+    """Centred, heads that differ in what they always write have the same codes as without that."""
+    torch.manual_seed(0)
+    outputs = torch.randn(24, 12, 32)
+    moved = identify(tiny_lm, outputs + 3 * torch.randn(12, 32), QUICK).counts
+    assert moved == identify(tiny_lm, outputs, QUICK).counts
+    raw = Settings(latents=40, steps=60, train_examples=6, centre=False)
+    assert identify(tiny_lm, outputs + 30 * torch.randn(12, 32), raw).counts != moved
+
+
 def test_what_cannot_be_identified(tiny_lm):
     tokens = torch.ones(2, 4, dtype=torch.long)
     with pytest.raises(UserError, match="give every example a patch"):

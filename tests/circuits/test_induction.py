@@ -74,24 +74,26 @@ def test_a_latent_says_what_its_name_says(lm):
             assert row[latent(site, "previous", int(word))] == pytest.approx(1, abs=1e-5)
 
 
-def spliced(lm: LanguageModel, tokens: torch.Tensor, node: str, value: float, batch: Batch) -> float:
-    """The metric with one feature at one position set to a value."""
-    site, feature, position = split_node_id(node)
-    row = dictionary(SITES[site])[int(feature)]
+@torch.no_grad()
+def spliced(lm: LanguageModel, batch: Batch, site: str, nodes: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """The metric with one feature set to a value at one position, for each of `nodes` [position, feature]."""
+    rows = dictionary(SITES[site])[nodes[:, 1]]
+    at = torch.arange(len(nodes)), nodes[:, 0]
 
     def change(x: torch.Tensor) -> torch.Tensor:
         x = x.clone()
-        x[:, position] += (value - x[:, position] @ row)[:, None] * row
+        x[at] += (values - (x[at] * rows).sum(1))[:, None] * rows
         return x
 
-    with torch.no_grad():
-        return float(total(logit_difference(lm.last_logits(tokens, {site: change}), batch)))
+    many = [None if tokens is None else tokens.repeat(len(nodes)) for tokens in (batch.answer, batch.wrong)]
+    copies = Batch(batch.clean.repeat(len(nodes), 1), None, many[0], many[1], tuple(range(len(nodes))))
+    return total(logit_difference(lm.last_logits(copies.clean, {site: change}), copies))
 
 
 @pytest.mark.parametrize("zero", [False, True])
 def test_the_built_features_are_those_that_matter(lm, zero):
     """Every feature of every site and position set to what it is in the patch, one at a time: only they do anything."""
-    task = built_task(2, seed=5)
+    task = built_task(6, seed=5)
     for number, pair in enumerate(task.pairs):
         if zero:
             pair = Pair(clean=pair.clean, answer=pair.answer)
@@ -106,10 +108,10 @@ def test_the_built_features_are_those_that_matter(lm, zero):
         for site in SITES:
             rows = dictionary(SITES[site])
             before, after = (x[site][0] @ rows.T for x in (clean, patch))
-            for position, feature in ((before - after).abs() > 1e-3).nonzero().tolist():
-                node = node_id(site, feature, position)
-                if abs(base - spliced(lm, batch.clean, node, float(after[position, feature]), batch)) > 0.05 * base:
-                    found.add(node)
+            nodes = ((before - after).abs() > 1e-3).nonzero()
+            effects = base - spliced(lm, batch, site, nodes, after[nodes[:, 0], nodes[:, 1]])
+            strong = nodes[effects.abs() > 0.05 * base].tolist()
+            found |= {node_id(site, feature, position) for position, feature in strong}
         assert found == built_features(pair, zero), f"example {number}"
 
 
@@ -120,6 +122,7 @@ def test_what_is_said_of_an_example():
     meanings = built_meanings(pair)
     assert meanings["blocks.0.hook_attn_out"] == {("previous", a, 2), ("previous", a, 4)}
     assert meanings["blocks.1.hook_resid_post"] == {("answer", b, 6), ("answer", d, 6)}
+    assert built_features(pair, sites=["hook_embed"]) == {f"hook_embed/{a}@1", f"hook_embed/{a}@3"}
     edges = built_edges(pair, "blocks.0.hook_attn_out", "blocks.1.hook_attn_out")
     assert {(source[-2:], target[-2:]) for source, target in edges} == {("@2", "@6"), ("@4", "@6")}
     assert len(edges) == 4

@@ -30,6 +30,8 @@ class Settings:
         steps: full-batch steps of Adam.
         lr: its learning rate.
         train_examples: prompts learned from, drawn from both halves; codes are given to all.
+        centre: take from each head's outputs their mean over all examples, which tells nothing of any of them and may
+            be most of what there is. The paper does not.
         seed: of the weights and of that choice.
     """
 
@@ -38,7 +40,13 @@ class Settings:
     steps: int = 500
     lr: float = 1e-3
     train_examples: int = 10
+    centre: bool = True
     seed: int = 0
+
+
+def centred(outputs: Float[Tensor, "examples heads d_model"]) -> Float[Tensor, "examples heads d_model"]:
+    """Each head's outputs about their mean over the examples."""
+    return outputs - outputs.mean(0)
 
 
 def fit(outputs: Float[Tensor, "examples heads d_model"], settings: Settings) -> SAE:

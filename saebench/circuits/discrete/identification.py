@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from saebench.circuits.batches import Batch
-from saebench.circuits.discrete.codes import Settings, fit, head_codes
+from saebench.circuits.discrete.codes import Settings, centred, fit, head_codes
 from saebench.circuits.discrete.outputs import Pooling, head_outputs
 from saebench.circuits.discrete.scores import edge_counts, node_counts, softmax
 from saebench.circuits.heads import Edge, Head, all_heads
@@ -67,6 +67,7 @@ def identify(
         UserError: outputs that are not finite.
     """
     settings = settings or Settings()
+    outputs = centred(outputs) if settings.centre else outputs
     codes = head_codes(fit(outputs, settings), outputs)
     positive, negative = codes[: len(codes) // 2], codes[len(codes) // 2 :]
     heads = all_heads(lm)

@@ -2,8 +2,8 @@
 
 import typer
 
-from saebench.cli.circuit import export, find, import_, list_, tasks
+from saebench.cli.circuit import export, find, heads, import_, list_, tasks
 
 app = typer.Typer(help="Find circuits of features, prove them, exchange them with other tools.", no_args_is_help=True)
-for verb in (tasks, find, list_, export, import_):
+for verb in (tasks, find, heads, list_, export, import_):
     app.command(verb.__name__.rpartition(".")[2].rstrip("_"))(verb.command)

@@ -1,0 +1,55 @@
+"""`saebench circuit heads`: a table for a task of the workspace, and what cannot be ranked."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from saebench.circuits.tasks import Pair, Task, write_task
+from saebench.circuits.tasks.files import task_path
+from saebench.cli import main
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, tiny_folder: Path):
+    def run(*arguments: object) -> tuple[int, str, str]:
+        """(exit code, output, error lines) of `saebench circuit heads …` with the tiny model."""
+        words = ["saebench", "circuit", "heads", *map(str, arguments)]
+        monkeypatch.setattr(sys, "argv", [*words, "--workspace", str(tmp_path), "--model", str(tiny_folder)])
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        out, error = capsys.readouterr()
+        return code, out, error.strip()
+
+    return run
+
+
+def test_every_head_has_its_row(run, tmp_path):
+    pairs = (
+        Pair(clean="Q?Z", patch="Z?Z", answer="?", wrong="Q"),
+        Pair(clean="Z?Q?Z", patch="Q?Q?Z", answer="?", wrong="Q"),
+        Pair(clean="Z?Q", patch="Q?Q", answer="?", wrong="Z"),
+    )
+    write_task(task_path(tmp_path, "mine"), Task(name="mine", pairs=pairs))
+    code, out, error = run("mine", "--latents", 20)
+    assert (code, error) == (0, "")
+    heads = [re.match(r"(\d\.\d) +\d+ +[\d.]+ +[+-][\d.]+ +[+-][\d.]+%", line) for line in out.splitlines()]
+    assert sorted(found[1] for found in heads if found) == [
+        f"{layer}.{head}" for layer in range(3) for head in range(4)
+    ]
+    assert "3 examples of mine: metric" in out
+    assert "ROC-AUC" in out
+
+
+def test_what_cannot_be_ranked_is_one_line(run, tmp_path):
+    code, _, error = run("nothing")
+    assert (code, error.count("\n")) == (1, 0)
+    assert "there is no task 'nothing'" in error
+    write_task(task_path(tmp_path, "lonely"), Task(name="lonely", pairs=(Pair(clean="Q?Z", answer="?"),)))
+    code, _, error = run("lonely")
+    assert code == 1
+    assert "give every example a patch" in error
