@@ -1,11 +1,11 @@
 """The circuits of a workspace as requests see them: each file is read once, until it changes."""
 
 import threading
-from collections import defaultdict
-from collections.abc import Callable
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Hashable
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from saebench.circuits import Circuit
 from saebench.circuits.files import circuit_ids, circuit_path, read_circuit, write_circuit
@@ -14,6 +14,9 @@ from store import StoreError
 from web.errors import ProblemError
 from web.models.circuits import CircuitSummary
 
+T = TypeVar("T")
+KEPT = 16
+"""Things made of circuits that are kept, such as what is drawn of a large one."""
 Changed = tuple[int, int]
 """A file's time and size."""
 
@@ -32,7 +35,8 @@ class Circuits:
 
     def __init__(self, workspace: Path) -> None:
         self._workspace = workspace
-        self._lock = threading.Lock()
+        self._lock, self._writing = threading.Lock(), threading.Lock()
+        self._made: OrderedDict[Hashable, Any] = OrderedDict()
         self._read = lru_cache(maxsize=4)(self._read_now)
         self._summary = lru_cache(maxsize=512)(self._summary_now)
         self._features = lru_cache(maxsize=512)(self._features_now)
@@ -47,6 +51,26 @@ class Circuits:
             remedy = "The page of circuits lists those that it has."
             raise ProblemError(404, "No such circuit", f"This workspace has no circuit {circuit_id!r}.", remedy)
         return self._read(circuit_id, state)
+
+    def kept(self, circuit_id: str, what: Hashable, make: Callable[[Circuit], T]) -> T:
+        """Something made of a circuit, again and again the same (`what` names it) until the circuit changes.
+
+        Raises:
+            ProblemError: 404, or what `make` raises.
+        """
+        self.find(circuit_id)
+        key = circuit_id, self._changed(circuit_id), what
+        circuit = self.find(circuit_id)  # of this state or a later one: what is kept is never older than its key
+        with self._lock:
+            if key in self._made:
+                self._made.move_to_end(key)
+                return self._made[key]
+        made = make(circuit)
+        with self._lock:
+            self._made[key] = made
+            while len(self._made) > KEPT:
+                self._made.popitem(last=False)
+        return made
 
     def summaries(self) -> list[CircuitSummary]:
         """All circuits in one row each; of a damaged one, what is wrong."""
@@ -70,7 +94,7 @@ class Circuits:
 
     def change(self, circuit_id: str, how: Callable[[Circuit], Circuit]) -> Circuit:
         """Write a circuit as `how` makes it of what it is now."""
-        with self._lock:
+        with self._writing:
             changed = how(self.find(circuit_id))
             write_circuit(self._workspace, changed)
             return changed

@@ -14,7 +14,7 @@ from web.models.circuits import EdgePage, EdgeTested, EdgeWanted, GraphData, Mem
 from web.rendering import json_answer, page
 from web.routes.model import MODEL_RESPONSES, answering, live_of
 from web.routes.params import Here
-from web.views.circuit import CircuitView, graph_data, names, node_name, pruned, site_kind, site_name
+from web.views.circuit import CircuitView, curve_figures, graph_data, names, node_name, pruned, site_name
 from web.views.circuit_parts import edge_page, grouped, node_page, taken_apart
 
 router = APIRouter(tags=["circuits"], responses=RESPONSES)
@@ -35,15 +35,16 @@ def circuit_json(here: Here, circuit_id: CircuitId) -> Circuit:
 def circuit_page(request: Request, here: Here, circuit_id: CircuitId) -> HTMLResponse:
     """A circuit's page. What is chosen on it is in its address, which the page itself reads."""
     others = [row.id for row in here.circuits.summaries() if row.id != circuit_id and row.problem is None]
-    live = request.app.state.live is not None
-    view = CircuitView(here.circuits.find(circuit_id))
-    return page("circuit.html", page=view, others=others, live=live, site_kind=site_kind)
+    figures = here.circuits.kept(circuit_id, "curves", curve_figures)
+    view = CircuitView(here.circuits.find(circuit_id), figures)
+    influence = request.query_params.get("influence")
+    return page("circuit.html", page=view, others=others, influence=influence)
 
 
 @router.get("/circuits/{circuit_id}/graph.json", response_model=GraphData)
 def graph(here: Here, circuit_id: CircuitId, influence: Influence = None) -> Response:
     """Nodes and strongest edges as columns: what the page draws."""
-    return json_answer(graph_data(here, pruned(here.circuits.find(circuit_id), influence)).model_dump())
+    return json_answer(graph_data(here, circuit_id, influence))
 
 
 @router.get("/circuits/{circuit_id}/attribution.json", response_model=AttributionGraph)

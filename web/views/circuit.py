@@ -1,7 +1,8 @@
 """A circuit: what its page says of it, what it draws, and the circuit itself, pruned."""
 
+from collections import defaultdict
 from dataclasses import dataclass
-from functools import cached_property
+from typing import Any
 
 from saebench.circuits import Circuit, Node
 from saebench.circuits.prune import by_influence, by_thresholds, strongest
@@ -9,7 +10,6 @@ from web.errors import ProblemError
 from web.figures.circuits import curves
 from web.figures.frame import Figure
 from web.formats import large, number, percent, signed
-from web.models.circuits import EdgeColumns, GraphData, NodeColumns
 from web.workspace import Workspace
 
 SENT_EDGES = 20_000
@@ -22,6 +22,7 @@ class CircuitView:
     """What stands around the graph."""
 
     circuit: Circuit
+    figures: list[tuple[str, str, Figure]]
 
     @property
     def title(self) -> str:
@@ -58,16 +59,6 @@ class CircuitView:
             *((name, str(value)) for name, value in c.provenance.items()),
         ]
 
-    @cached_property
-    def figures(self) -> list[tuple[str, str, Figure]]:
-        """(id, caption, figure) of the curves, if there are any."""
-        if not self.circuit.curves:
-            return []
-        return [
-            ("faithfulness", "Faithfulness", curves(self.circuit.curves, "faithfulness")),
-            ("completeness", "Completeness", curves(self.circuit.curves, "completeness")),
-        ]
-
     @property
     def layers(self) -> list[int]:
         """Blocks that nodes are in."""
@@ -77,6 +68,16 @@ class CircuitView:
     def sites(self) -> list[str]:
         """Kinds of sites, without their blocks."""
         return list(dict.fromkeys(map(site_kind, self.circuit.sites)))
+
+
+def curve_figures(circuit: Circuit) -> list[tuple[str, str, Figure]]:
+    """(id, caption, figure) of the curves, if there are any."""
+    if not circuit.curves:
+        return []
+    return [
+        ("faithfulness", "Faithfulness", curves(circuit.curves, "faithfulness")),
+        ("completeness", "Completeness", curves(circuit.curves, "completeness")),
+    ]
 
 
 def pruned(circuit: Circuit, influence: float | None, node: float | None = None, edge: float | None = None) -> Circuit:
@@ -89,45 +90,64 @@ def pruned(circuit: Circuit, influence: float | None, node: float | None = None,
     return by_thresholds(circuit, node or 0.0, edge or 0.0) if node or edge else circuit
 
 
-def graph_data(here: Workspace, circuit: Circuit) -> GraphData:
-    """Nodes and edges as columns, strongest first."""
-    nodes = sorted(circuit.nodes, key=lambda node: -abs(node.effect))
+def graph_data(here: Workspace, circuit_id: str, influence: float | None) -> dict[str, Any]:
+    """Nodes and edges as columns, strongest first, as `web.models.circuits.GraphData` describes them.
+
+    Raises:
+        ProblemError: no such circuit (404), or one that cannot be pruned (422).
+    """
+
+    def make(circuit: Circuit) -> tuple[Circuit, dict[str, Any]]:
+        part = pruned(circuit, influence)
+        ordered = part.model_copy(update={"nodes": sorted(part.nodes, key=lambda node: -abs(node.effect))})
+        return ordered, columns(ordered)
+
+    circuit, drawn = here.circuits.kept(circuit_id, ("graph", influence), make)
+    said = names(here, circuit, circuit.nodes)
+    return {**drawn, "nodes": {**drawn["nodes"], "said": [said.get(node, "") for node in drawn["nodes"]["id"]]}}
+
+
+def columns(circuit: Circuit) -> dict[str, Any]:
+    """The same, but for what people call the nodes."""
+    nodes = circuit.nodes
     place = {node.id: i for i, node in enumerate(nodes)}
     sites = list(dict.fromkeys([*circuit.sites, *(node.site for node in nodes)]))
     row = {site: i for i, site in enumerate(sites)}
-    said = names(here, circuit, nodes)
     edges = strongest(circuit.edges, SENT_EDGES)
-    return GraphData(
-        sites=sites,
-        nodes=NodeColumns(
-            id=[node.id for node in nodes],
-            kind=[node.kind for node in nodes],
-            site=[row[node.site] for node in nodes],
-            layer=[node.layer for node in nodes],
-            position=[node.position for node in nodes],
-            effect=[_short(node.effect) for node in nodes],
-            activation=[_short(node.activation) for node in nodes],
-            name=[node_name(node) for node in nodes],
-            said=[said.get(node.id, "") for node in nodes],
-        ),
-        edges=EdgeColumns(
-            source=[place[edge.source] for edge in edges],
-            target=[place[edge.target] for edge in edges],
-            weight=[_short(edge.weight) for edge in edges],
-        ),
-        n_edges=len(circuit.edges),
-        supernodes=circuit.supernodes,
-        tokens=circuit.examples[0].clean if circuit.examples and circuit.aggregation == "none" else [],
-    )
+    return {
+        "sites": sites,
+        "nodes": {
+            "id": [node.id for node in nodes],
+            "kind": [node.kind for node in nodes],
+            "site": [row[node.site] for node in nodes],
+            "layer": [node.layer for node in nodes],
+            "position": [node.position for node in nodes],
+            "effect": [_short(node.effect) for node in nodes],
+            "activation": [_short(node.activation) for node in nodes],
+            "name": [node_name(node) for node in nodes],
+        },
+        "edges": {
+            "source": [place[edge.source] for edge in edges],
+            "target": [place[edge.target] for edge in edges],
+            "weight": [_short(edge.weight) for edge in edges],
+        },
+        "n_edges": len(circuit.edges),
+        "supernodes": [group.model_dump() for group in circuit.supernodes],
+        "tokens": circuit.examples[0].clean if circuit.examples and circuit.aggregation == "none" else [],
+    }
 
 
 def names(here: Workspace, circuit: Circuit, nodes: list[Node]) -> dict[str, str]:
     """What nodes are called, by id: by people, else by the graph itself, else by an explanation."""
     said = {node.id: node.label for node in nodes if node.label}
-    for site, sae in circuit.saes.items():
-        own = [node for node in nodes if node.site == site and node.kind == "feature" and node.feature is not None]
-        found = here.store.said(sae, {node.feature for node in own if node.feature is not None}) if own else {}
-        for node in own:
+    by_site: defaultdict[str, list[Node]] = defaultdict(list)
+    for node in nodes:
+        if node.kind == "feature" and node.feature is not None:
+            by_site[node.site].append(node)
+    for site, own in by_site.items():
+        sae = circuit.saes.get(site)
+        found = here.store.said(sae, {node.feature for node in own if node.feature is not None}) if sae else {}
+        for node in own if found else []:
             one = found.get(node.feature or 0)
             if one is not None and (one.labelled or node.id not in said):
                 said[node.id] = one.text
