@@ -16,7 +16,21 @@ keep_freed_memory()
 import typer
 
 import saebench
-from saebench.cli import compare, convert, demo, describe, evaluate, explain, harvest, index, map, serve, store, train
+from saebench.cli import (
+    circuit,
+    compare,
+    convert,
+    demo,
+    describe,
+    evaluate,
+    explain,
+    harvest,
+    index,
+    map,
+    serve,
+    store,
+    train,
+)
 from saebench.cli.failure import report
 from saebench.errors import UserError
 from saebench.job import end_with_parent
@@ -32,6 +46,7 @@ for verb in (harvest, train, evaluate, index, map, compare, explain, serve, demo
     app.command(verb.__name__.rpartition(".")[2])(verb.command)
 app.command("recipe")(describe.command)
 app.add_typer(store.app, name="store")
+app.add_typer(circuit.app, name="circuit")
 
 
 def _version(asked: bool) -> None:
