@@ -76,22 +76,31 @@ def _names(config: TrainConfig, model: str, hook_point: str, id: str | None) -> 
     return [id or sae_id(member.sae, model, hook_point) for member in members]
 
 
+def check_sites(recipe: Recipe) -> None:
+    """Raise UserError for `train.sites` that are meant for no hook point of the recipe."""
+    hook_points = recipe.harvest.hook_points
+    for pattern in recipe.train.unmatched(hook_points):
+        raise UserError(f"train.sites: {pattern!r} fits none of the hook points {', '.join(hook_points)}")
+
+
 def run(recipe: Recipe, workspace: Path, harvest_folder: Path, id: str | None = None) -> list[Path]:
     """Train the recipe's SAEs for each of its hook points on a harvest; returns their folders."""
     hook_points = recipe.harvest.hook_points
     if id is not None and len(hook_points) > 1:
         raise UserError(f"--id names one SAE, but the recipe has {len(hook_points)} hook points; leave it out")
+    check_sites(recipe)
     folders = []
     for hook_point in hook_points:
-        source = ShardSource(harvest_folder, hook_point, seed=recipe.train.seed)
+        config = recipe.train.at(hook_point)
+        source = ShardSource(harvest_folder, hook_point, seed=config.seed)
         manifest = source.manifest
         provenance = {
             "model": manifest.provenance["model"],
             "corpus": manifest.provenance["corpus"] | {"sha256": manifest.corpus_sha256},
             "harvest": manifest.id,
         }
-        names = _names(recipe.train, manifest.id.split(".")[0], hook_point, id)
-        folders += run_all(recipe.train, workspace, names, source, provenance, hook_point)
+        names = _names(config, manifest.id.split(".")[0], hook_point, id)
+        folders += run_all(config, workspace, names, source, provenance, hook_point)
     return folders
 
 
@@ -100,12 +109,13 @@ def run_streaming(recipe: Recipe, workspace: Path, id: str | None = None) -> lis
     [hook_point, *more] = recipe.harvest.hook_points
     if more:
         raise UserError("--stream trains on one hook point; give one, or harvest first to train on several")
+    check_sites(recipe)
     lm = open_lm(recipe)
     corpus = open_corpus(recipe.corpus, lm.tokenizer, lm.context_length)
     source = StreamSource(lm, corpus, hook_point, batch_contexts=recipe.harvest.batch_contexts)
     provenance = {"model": lm.provenance, "corpus": recipe.corpus.model_dump()}
-    names = _names(recipe.train, lm.name, hook_point, id)
-    return run_all(recipe.train, workspace, names, source, provenance, hook_point)
+    config = recipe.train.at(hook_point)
+    return run_all(config, workspace, _names(config, lm.name, hook_point, id), source, provenance, hook_point)
 
 
 def command(

@@ -2,10 +2,13 @@
 
 Decisions: a key left out means "let the recipe decide"; `resolve` puts the decision in its place, and the run's
 config.yaml keeps it, so that a run continued elsewhere or by later code still trains as it began. `variants` are laid
-over `sae`, one SAE each; every member's own config is the one it would have trained with alone.
+over `sae`, one SAE each; every member's own config is the one it would have trained with alone. `sites` are laid over
+`sae` where a recipe trains on several hook points; the config of one hook point has none left.
 """
 
 import math
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 import torch
@@ -71,6 +74,11 @@ class TrainConfig(Section):
         default=[],
         description="several SAEs from one stream: each a mapping laid over `sae`; a `rule` replaces it whole",
     )
+    sites: dict[str, dict[str, Any]] = Field(
+        default={},
+        description="settings of some hook points: a name or pattern (`*.hook_mlp_out`) → a mapping laid over `sae`; "
+        "the last one that fits counts, a `rule` replaces it whole",
+    )
     tokens: int = Field(default=5_000_000, ge=1, description="activations to train on, rounded up to whole batches")
     batch: int = Field(default=2048, ge=1, description="activations per step")
     micro_batch: int | None = Field(
@@ -119,13 +127,23 @@ class TrainConfig(Section):
             raise ValueError(f"must be a multiple of log_every = {log_every}")
         return every
 
-    @field_validator("variants", mode="after")
+    @field_validator("variants", "sites", mode="after")
     @classmethod
-    def _variants_are_saes(cls, variants: list[dict[str, Any]], info: Any) -> list[dict[str, Any]]:
+    def _overlays_are_saes(cls, overlays: Any, info: Any) -> Any:
         if "sae" in info.data:
-            for variant in variants:
-                SAEConfig.model_validate(info.data["sae"].model_dump() | variant)
-        return variants
+            for overlay in overlays.values() if isinstance(overlays, dict) else overlays:
+                SAEConfig.model_validate(info.data["sae"].model_dump() | overlay)
+        return overlays
+
+    def at(self, hook_point: str) -> "TrainConfig":
+        """The config of one hook point."""
+        fitting = [settings for pattern, settings in self.sites.items() if fnmatchcase(hook_point, pattern)]
+        sae = SAEConfig.model_validate(self.sae.model_dump() | (fitting or [{}])[-1])
+        return self.model_copy(update={"sae": sae, "sites": {}})
+
+    def unmatched(self, hook_points: Sequence[str]) -> list[str]:
+        """The patterns of `sites` that fit none of the hook points."""
+        return [pattern for pattern in self.sites if not any(fnmatchcase(name, pattern) for name in hook_points)]
 
     def members(self) -> list["TrainConfig"]:
         """The config of each SAE of the run, as if it were trained alone."""

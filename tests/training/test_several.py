@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from pydantic import ValidationError
 from test_training import Dictionary, StopError, config
 
 from saebench.errors import UserError
@@ -55,6 +56,18 @@ def test_members_at_different_steps_meet_again(tmp_path):
         assert (outs[i] / "sae.safetensors").read_bytes() == (tmp_path / f"w{i}" / "sae.safetensors").read_bytes()
         rows = [json.loads(line)["step"] for line in (outs[i] / "metrics.jsonl").read_text().splitlines()]
         assert rows == [10, 20, 30, 40, 50, 60]
+
+
+def test_settings_of_sites():
+    sites = {"*.hook_mlp_out": {"n_latents": 96}, "blocks.1.*": {"rule": {"name": "batchtopk", "k": 2}}}
+    several = config(sites=sites)
+    assert several.at("blocks.0.hook_resid_post") == config()
+    assert several.at("blocks.0.hook_mlp_out").sae.n_latents == 96
+    last = several.at("blocks.1.hook_mlp_out")
+    assert (last.sae.n_latents, last.sae.rule.name, last.sites) == (config().sae.n_latents, "batchtopk", {})
+    assert several.unmatched(["blocks.0.hook_mlp_out"]) == ["blocks.1.*"]
+    with pytest.raises(ValidationError, match="kk"):
+        config(sites={"*": {"rule": {"name": "topk", "kk": 1}}})
 
 
 def test_folders_and_members_must_match(tmp_path):

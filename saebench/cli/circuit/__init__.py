@@ -1,9 +1,9 @@
-"""`saebench circuit …`: from a task to a circuit that is proven, and on to other tools; one file per verb."""
+"""`saebench circuit …`: from a set of SAEs and a task to a circuit that is proven, and on to other tools; a file a verb."""
 
 import typer
 
-from saebench.cli.circuit import export, find, heads, import_, list_, tasks
+from saebench.cli.circuit import export, find, heads, import_, list_, set, tasks
 
 app = typer.Typer(help="Find circuits of features, prove them, exchange them with other tools.", no_args_is_help=True)
-for verb in (tasks, find, heads, list_, export, import_):
+for verb in (set, tasks, find, heads, list_, export, import_):
     app.command(verb.__name__.rpartition(".")[2].rstrip("_"))(verb.command)
