@@ -1,4 +1,4 @@
-"""`saebench circuit …`: from a set of SAEs and a task to a circuit that is proven, and on to other tools; a file a verb."""
+"""`saebench circuit …`: from SAEs and a task to a circuit that is proven, and on to other tools; one file per verb."""
 
 import typer
 
