@@ -1,0 +1,143 @@
+"""`saebench circuit find` as a user meets it: from a task to a circuit, killed and not, and what is refused."""
+
+import itertools
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from killing import finish, kill_at
+
+from saebench.circuits.files import circuit_path, read_circuit, work_folder
+from saebench.circuits.sets import keep_set
+from saebench.circuits.tasks import Pair, Task, write_task
+from saebench.circuits.tasks.files import task_path
+from saebench.cli import main
+from saebench.files import file_sha256
+from saebench.lm import LanguageModel
+from saebench.saes import SAE, TopK
+
+POINTS = ["blocks.0.hook_mlp_out", "blocks.1.hook_attn_out", "blocks.1.hook_mlp_out", "blocks.2.hook_resid_post"]
+NAMES = "abcdefghijklmnop"
+SETTINGS = {
+    "node_threshold": 0.01, "edge_threshold": 0.001, "examples": 9, "heldout": 3, "batch": 3, "curve_points": 3,
+    "sampled_nodes": 4,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tiny_lm: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a set of untrained SAEs of the tiny model, and a task."""
+    workspace = tmp_path_factory.mktemp("circuits") / "ws"
+    for seed, point in enumerate(POINTS):
+        SAE.create(tiny_lm.d_model, 48, TopK(k=6), seed).save(workspace / "saes" / point)
+        config = {"provenance": {"model": tiny_lm.provenance, "hook_point": point}}
+        (workspace / "saes" / point / "config.yaml").write_text(yaml.safe_dump(config))
+    keep_set(workspace, "sites", tiny_lm.provenance, {point: point for point in POINTS})
+    pairs = [Pair(clean=f"{a};{b};x", patch=f"{b};{a};x", answer="=", wrong=")") for a, b in itertools.pairwise(NAMES)]
+    write_task(task_path(workspace, "letters"), Task(name="letters", templated=True, pairs=tuple(pairs)))
+    return workspace
+
+
+@pytest.fixture
+def workspace(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "ws"))
+
+
+def find(task: str, workspace: Path, *more: str, **changes: object) -> list[str]:
+    settings = SETTINGS | changes
+    overrides = [part for key, value in settings.items() for part in ("--set", f"circuit.{key}={value}")]
+    return ["circuit", "find", task, "--workspace", str(workspace), *overrides, *more]
+
+
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> tuple[int, str, str]:
+    """(exit code, output, error lines)."""
+    monkeypatch.setattr("sys.argv", ["saebench", *arguments])
+    try:
+        main()
+        code = 0
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    out, error = capsys.readouterr()
+    return code, out, error.strip()
+
+
+def test_from_a_task_to_a_circuit_and_on_to_other_tools(workspace: Path, tmp_path: Path, monkeypatch, capsys):
+    code, out, error = run(monkeypatch, capsys, find("letters", workspace, "--id", "mine"))
+    assert (code, error) == (0, "")
+    assert "← this circuit" in out
+    found = read_circuit(workspace, "mine")
+    assert (found.n_examples, found.saes, found.provenance["set"]) == (9, {point: point for point in POINTS}, "sites")
+    assert found.provenance["saes"][POINTS[0]][1] == file_sha256(workspace / "saes" / POINTS[0] / "sae.safetensors")
+    assert not work_folder(workspace, "mine").exists()
+    written = circuit_path(workspace, "mine").stat().st_mtime_ns
+    assert run(monkeypatch, capsys, find("letters", workspace, "--id", "mine"))[0] == 0
+    assert circuit_path(workspace, "mine").stat().st_mtime_ns == written  # nothing is done twice
+    _, listed, _ = run(monkeypatch, capsys, ["circuit", "list", "--workspace", str(workspace)])
+    assert "mine" in listed
+    file = tmp_path / "graph.json"
+    assert run(monkeypatch, capsys, ["circuit", "export", "mine", str(file), "--workspace", str(workspace)])[0] == 0
+    assert len(json.loads(file.read_text())["nodes"]) == len(found.nodes)
+
+
+def test_killed_and_run_again(workspace: Path):
+    arguments = find("letters", workspace, "--id", "killed")
+    stages = [f"circuits/.work/killed/{name}" for name in ("features.1.*", "edges.0.npz", "curve.random.jsonl")]
+    assert kill_at(stages, arguments, workspace) >= 2
+    assert not circuit_path(workspace, "killed").exists()
+    finish(arguments)
+    finish(find("letters", workspace, "--id", "whole"))
+    killed, whole = (read_circuit(workspace, name) for name in ("killed", "whole"))
+    assert [node.id for node in killed.nodes] == [node.id for node in whole.nodes]
+    assert killed.model_copy(update={"id": "whole"}).curves == whole.curves
+
+
+def test_a_task_in_a_file_anywhere(workspace: Path, tmp_path: Path, monkeypatch, capsys):
+    file = tmp_path / "letters.jsonl"
+    shutil.copy(task_path(workspace, "letters"), file)
+    assert run(monkeypatch, capsys, find(str(file), workspace, "--id", "mine", curve_points=0))[0] == 0
+    assert read_circuit(workspace, "mine").task == "letters"
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        ([{"clean": "a;b", "patch": "a;b;", "answer": "="}], "example 1: clean and patch must be equally long"),
+        ([{"clean": "a;b", "patch": "b;a", "answer": "= b; c"}], "it must be one"),
+        ([{"clean": "a;b", "patch": "b;a", "answer": "=", "wrong": "="}], "answer and wrong are both '='"),
+        ([{"clean": "a;" * 30, "patch": "b;" * 30, "answer": "="}], "the model reads 32"),
+        ([{"clean": "a;b", "answer": "="}], "has no patched prompts; choose the reference zero or mean"),
+    ],
+)
+def test_tasks_that_cannot_be_used(workspace: Path, monkeypatch, capsys, pairs: list[dict], message: str):
+    lines = [{"task": "bad"}, *pairs]
+    task_path(workspace, "bad").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    code, _, error = run(monkeypatch, capsys, find("bad", workspace))
+    assert code == 1
+    assert message in error
+    assert len(error.splitlines()) == 1
+    assert not list((workspace / "circuits").glob("*.json"))
+
+
+def test_what_is_not_there_or_has_changed(workspace: Path, tiny_lm: LanguageModel, monkeypatch, capsys):
+    def refused(arguments: list[str]) -> str:
+        code, _, error = run(monkeypatch, capsys, arguments)
+        assert (code, len(error.splitlines())) == (1, 1)
+        return error
+
+    assert "has no task 'nope'" in refused(find("nope", workspace))
+    assert "has no SAE set 'nope'; it has: sites" in refused(find("letters", workspace, "--saes", "nope"))
+    assert "no node has an effect of 1e+09 or more" in refused(find("letters", workspace, node_threshold=1e9))
+    keep_set(workspace, "short", tiny_lm.provenance, {POINTS[0]: "gone"})
+    assert "SAE gone is gone" in refused(find("letters", workspace, "--saes", "short"))
+    keep_set(workspace, "other", tiny_lm.provenance | {"sha256": "0" * 64}, {POINTS[0]: POINTS[0]})
+    assert "was trained on another model" in refused(find("letters", workspace, "--saes", "other"))
+    broken = SAE.load(workspace / "saes" / POINTS[0])
+    with torch.no_grad():
+        broken.W_dec[:] = torch.nan
+    broken.save(workspace / "saes" / POINTS[0])
+    assert "not finite" in refused(find("letters", workspace, "--saes", "sites"))
