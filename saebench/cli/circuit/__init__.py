@@ -2,8 +2,8 @@
 
 import typer
 
-from saebench.cli.circuit import find, tasks
+from saebench.cli.circuit import find, shift, tasks
 
 app = typer.Typer(help="Find circuits of features, and say how far each is proven.", no_args_is_help=True)
-for verb in (tasks, find):
+for verb in (tasks, find, shift):
     app.command(verb.__name__.rpartition(".")[2])(verb.command)
