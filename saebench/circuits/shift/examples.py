@@ -112,7 +112,7 @@ def checked(data: ShiftData, source: str) -> ShiftData:
             if (split, label, confound) not in have:
                 raise UserError(
                     f"{source}: no {split} example has label {label} ({data.labels[label]}) and confound {confound} "
-                    f"({data.confounds[confound]}); the classifier, the oracle and the judgement need all four combinations"
+                    f"({data.confounds[confound]}); all four combinations are needed, to train on and to judge by"
                 )
     return data
 

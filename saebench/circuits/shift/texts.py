@@ -1,8 +1,8 @@
 """Texts of data as batches of tokens.
 
-Decisions: texts of a batch are padded at their ends, which a causal model cannot see from before; the token that begins
-every sequence and the padding count for nothing, neither in the probe's mean, nor in effects, nor for ablation: SAEs are
-not trained on them.
+Decisions: texts of a batch are padded at their ends, which a causal model cannot see from before; the token that
+begins every sequence and the padding count for nothing, neither in the probe's mean, nor in effects, nor for ablation:
+SAEs are not trained on them.
 """
 
 from collections.abc import Sequence

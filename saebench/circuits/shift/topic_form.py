@@ -14,23 +14,20 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from saebench.circuits.shift.examples import GROUPS, Example, ShiftData, Split
+from saebench.circuits.shift.examples import GROUPS, Example, ShiftData
 from saebench.config import CorpusConfig
 from saebench.corpus.documents import read_documents
 
-FAMILIES: tuple[frozenset[str], frozenset[str]] = (
-    frozenset(
-        "inspect ast dis tokenize pydoc typing symtable traceback pyclbr modulefinder pkgutil runpy zipimport trace "
-        "types abc enum functools pdb bdb lib2to3 doctest code codeop compileall py_compile copyreg pickle pickletools "
-        "_pyio contextlib collections _collections_abc opcode linecache tabnanny rlcompleter site "
-        "importlib dataclasses tracemalloc weakref".split()
-    ),
-    frozenset(
-        "http urllib xmlrpc imaplib smtplib nntplib ftplib socket smtpd wsgiref socketserver telnetlib poplib asyncore "
-        "asynchat cgi webbrowser ipaddress netrc selectors "
-        "asyncio email ssl mailbox".split()
-    ),
-)
+_PYTHON = """
+ast dis inspect tokenize symtable opcode pyclbr lib2to3 doctest pydoc traceback linecache trace pdb bdb code codeop
+rlcompleter compileall py_compile modulefinder pkgutil runpy zipimport site tabnanny typing types abc enum functools
+contextlib collections _collections_abc copyreg pickle pickletools _pyio importlib dataclasses tracemalloc weakref
+"""
+_NETWORK = """
+http urllib xmlrpc imaplib smtplib nntplib ftplib poplib telnetlib socket socketserver selectors smtpd wsgiref asyncore
+asynchat cgi webbrowser ipaddress netrc asyncio email ssl mailbox
+"""
+FAMILIES = (frozenset(_PYTHON.split()), frozenset(_NETWORK.split()))
 """Top-level modules about Python itself (label 0) and about networks (label 1)."""
 CHARACTERS = 240
 """Length of an example: about 70 tokens of the demo model."""
@@ -63,7 +60,7 @@ def topic_form(train: int = 150, test: int = 100, seed: int = 0) -> ShiftData:
     )
 
 
-def _example(split: Split | str, text: str, label: int, confound: int) -> Example:
+def _example(split: str, text: str, label: int, confound: int) -> Example:
     return Example.model_validate({"split": split, "text": text, "label": label, "confound": confound})
 
 
