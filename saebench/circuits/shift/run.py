@@ -1,7 +1,6 @@
 """The whole of SHIFT on one model, set of SAEs and data, step by step."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor
 
 import saebench
 from saebench.circuits.decomposition import Dictionary
+from saebench.circuits.discover import Track, silent
 from saebench.circuits.shift import choose
 from saebench.circuits.shift.ablate import Chosen, pooled
 from saebench.circuits.shift.choose import Known, Pick
@@ -25,14 +25,7 @@ from saebench.errors import UserError
 from saebench.lm import LanguageModel
 from saebench.saes import SAE
 
-Track = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-"""(what is done, how many steps) → a function that is told how many are."""
 RANDOM_DRAWS = 3
-
-
-def silent(_what: str, _total: int) -> AbstractContextManager[Callable[[int], None]]:
-    """A `Track` that tells nobody."""
-    return nullcontext(lambda _done: None)
 
 
 @dataclass(frozen=True)
