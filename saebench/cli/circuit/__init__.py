@@ -2,8 +2,8 @@
 
 import typer
 
-from saebench.cli.circuit import export, find, heads, import_, list_, set, tasks
+from saebench.cli.circuit import export, find, heads, import_, list_, set, shift, tasks
 
 app = typer.Typer(help="Find circuits of features, prove them, exchange them with other tools.", no_args_is_help=True)
-for verb in (set, tasks, find, heads, list_, export, import_):
+for verb in (set, tasks, find, heads, shift, list_, export, import_):
     app.command(verb.__name__.rpartition(".")[2].rstrip("_"))(verb.command)
