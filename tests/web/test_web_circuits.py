@@ -21,7 +21,6 @@ from saebench.circuits.tasks.files import find_task
 from saebench.errors import UserError
 from saebench.lm import load_lm
 from store import Annotations
-from web.jobs.runner import JobRunner
 from web.live import edges
 
 
@@ -209,66 +208,6 @@ def test_an_edge_is_tested_by_whoever_can(own: Path, here: TestClient, monkeypat
     assert off.post("/circuits/brackets/edges/test", json=asked).status_code == 503
     write_circuit(own, circuit.model_copy(update={"id": "foreign", "saes": {}}))
     assert "no SAEs" in here.post("/circuits/foreign/edges/test", json=asked).json()["cause"]
-
-
-@pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Jobs that are done as soon as they begin: what they run is not this dashboard's."""
-    monkeypatch.setattr(JobRunner, "_run", lambda self, job: self._end(job, "done"))
-
-
-def test_a_circuit_of_a_task_is_looked_for(here: TestClient, started: None):
-    asked = {"task": "close-bracket", "saes": "demo.all-sites", "method": "attrib", "node_threshold": "0.05"}
-    answer = here.post("/circuits", json=asked)
-    assert answer.status_code == 202
-    job = answer.json()
-    assert answer.headers["location"] == f"/jobs/{job['id']}"
-    assert job["title"] == "Circuit of close-bracket"
-    assert job["command"][:-1] == [
-        "saebench", "circuit", "find", "close-bracket", "--saes", "demo.all-sites", "--id", "close-bracket.attrib",
-        "--method", "attrib", "--aggregation", "sum", "--node-threshold", "0.05", "--edge-threshold", "0.01",
-        "--examples", "100", "--workspace",
-    ]  # fmt: skip
-
-
-def test_a_typed_pair_becomes_a_task(own: Path, here: TestClient, started: None):
-    asked = {"origin": "pair", "name": "mine", "clean": "a\r\nb = [", "patch": "a\nb = (", "answer": "]", "wrong": ""}
-    asked |= {"saes": "demo.all-sites", "id": ""}
-    assert here.post("/circuits", json=asked).status_code == 202
-    (pair,) = find_task(own, "mine").pairs
-    assert (pair.clean, pair.patch, pair.answer, pair.wrong) == ("a\nb = [", "a\nb = (", "]", None)
-    assert here.post("/circuits", json=asked).status_code == 202
-    other = here.post("/circuits", json={**asked, "answer": "x"})
-    assert (other.status_code, "of other prompts" in other.json()["cause"]) == (409, True)
-    assert find_task(own, "mine").pairs == (pair,)
-
-
-@pytest.mark.parametrize(
-    ("change", "status", "said"),
-    [
-        ({"saes": "none"}, 404, "no SAE set 'none'"),
-        ({"task": "none"}, 404, "no task 'none'"),
-        ({"task": "../x"}, 404, "no task"),
-        ({"id": "brackets"}, 409, "has a circuit 'brackets'"),
-        ({"id": "compare"}, 409, "compare"),
-        ({"id": "a/b"}, 422, "cannot be an id"),
-        ({"method": "magic"}, 422, "method"),
-        ({"node_threshold": "-1"}, 422, "node_threshold"),
-        ({"examples": "0"}, 422, "examples"),
-        ({"origin": "pair", "name": "x", "clean": "", "answer": "]"}, 422, "clean: is empty"),
-        ({"origin": "pair", "name": "../x", "clean": "a", "answer": "]"}, 422, "cannot name a task"),
-        ({"origin": "pair", "name": "close-bracket", "clean": "a", "answer": "]"}, 409, "close-bracket"),
-    ],
-)
-def test_what_cannot_be_looked_for_is_said(
-    own: Path, here: TestClient, started: None, change: dict, status: int, said: str
-):
-    before = sorted((own / "tasks").iterdir())
-    answer = here.post("/circuits", json={"task": "close-bracket", "saes": "demo.all-sites", **change})
-    assert answer.status_code == status
-    assert said in answer.json()["cause"]
-    assert sorted((own / "tasks").iterdir()) == before
-    assert not (own / "jobs").exists()
 
 
 def test_two_circuits_side_by_side(own: Path, here: TestClient):

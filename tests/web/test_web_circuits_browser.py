@@ -8,13 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 import synthetic
-from conftest import SIZES, drawn
+from conftest import drawn
 from playwright.sync_api import Page, expect
 
 from saebench.circuits import Circuit
 from saebench.circuits.files import read_circuit
-from saebench.circuits.tasks.files import find_task
-from web.jobs.runner import JobRunner
 from web.live import edges
 
 pytestmark = pytest.mark.browser
@@ -282,57 +280,3 @@ def test_downloads_hold_the_circuit(opened: Open, home: str, brackets: Circuit):
     with page.expect_download() as kept:
         page.get_by_role("link", name="Circuit JSON").click()
     assert Circuit.model_validate_json(Path(kept.value.path()).read_bytes()) == brackets
-
-
-def test_a_pair_of_prompts_starts_a_job(opened: Open, home: str, own: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(JobRunner, "_run", lambda self, job: self._end(job, "done"))
-    page = opened(f"{home}/circuits")
-    expect(page.get_by_label("clean prompt")).to_be_hidden()
-    page.get_by_label("a pair of prompts").check()
-    expect(page.get_by_label("task", exact=True)).to_be_hidden()
-    page.get_by_label("name of the task").fill("typed")
-    page.get_by_role("button", name="Find it").click()
-    expect(page.locator(".finding .said")).to_contain_text("clean: is empty")
-    page.get_by_label("clean prompt").fill("y = {1, 2")
-    page.get_by_label("what the model should say").fill("}")
-    page.get_by_text("Settings").click()
-    page.get_by_label("effects of nodes").select_option("attrib")
-    page.get_by_role("button", name="Find it").click()
-    expect(page.locator("h1")).to_have_text("Circuit of typed")
-    expect(page.locator("#job .state")).to_have_text("done")
-    expect(page.get_by_role("link", name="The circuit")).to_have_attribute("href", "/circuits/typed.attrib")
-    assert find_task(own, "typed").pairs[0].clean == "y = {1, 2"
-
-
-def test_from_the_list_to_a_comparison_and_back_to_a_node(opened: Open, home: str):
-    page = opened(home)
-    page.get_by_role("link", name="Circuits").click()
-    page.get_by_role("link", name="Compare two").click()
-    page.get_by_label("Second circuit").select_option("hostile")
-    page.get_by_role("button", name="Compare").click()
-    page.locator(".counts tbody a").nth(1).click()
-    expect(page.locator("h2").first).to_have_text("Nodes only in the first")
-    name = page.locator(".compared a.row").first.inner_text()
-    page.locator(".compared a.row").first.click()
-    shown(page)
-    expect(page.locator("#panel h2")).to_have_text(name)
-
-
-@pytest.mark.parametrize(("theme", "size"), [("light", "desk"), ("dark", "phone")])
-def test_hostile_names_do_nothing_and_no_page_is_too_wide(opened: Open, home: str, theme: str, size: str):
-    page = opened(home, theme, size)
-    node = next(
-        n["id"] for n in page.request.get(f"{home}/circuits/hostile.json").json()["nodes"] if n["kind"] == "logit"
-    )
-    paths = ["/circuits", "/circuits/hostile", f"/circuits/hostile?node={node}", "/circuits/by-position"]
-    for path in [*paths, "/circuits/compare?a=brackets&b=hostile&show=b"]:
-        page.goto(home + path)
-        page.wait_for_load_state("networkidle")
-        if path.split("?")[0] not in {"/circuits", "/circuits/compare"}:
-            shown(page)
-        assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0], path
-        assert page.title() != "broken"
-    page.goto(f"{home}/circuits/hostile?node={node}")
-    expect(page.locator("#panel h2")).to_contain_text("<script>")
-    page.locator("#graph").hover(position={"x": 5, "y": 5})
-    assert page.title() != "broken"
