@@ -18,13 +18,13 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "
 import hostile
 import synthetic
 import tiny
+from screens import SIZES
 
 import web
 from saebench.lm import load_lm
 from store import Catalog, FeatureStore
 
 CHROMIUM = ("/usr/bin/chromium", "/usr/bin/chromium-browser")
-TRAINING = "demo.blocks.3.hook_resid_post.topk-8192-k64.still-training-with-a-rather-long-name"
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +42,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for s in range(10, 2000, 10)
     ]
     (sae / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    training = folder / "saes" / TRAINING
+    training = folder / "saes" / tiny.TRAINING
     training.mkdir(parents=True)
     (training / "config.yaml").write_text("sae: {n_latents: 8192}\n")
     (training / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:5]) + '{"step": 60, "lo')
@@ -110,9 +110,6 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-SIZES = {"desk": (1280, 800), "phone": (390, 844)}
-
-
 @pytest.fixture(scope="module")
 def contexts(chromium: Browser) -> dict[str, BrowserContext]:
     """One per theme, so that its pages share a cache."""
@@ -144,7 +141,3 @@ def opened(contexts: dict[str, BrowserContext]) -> Iterator[Callable[..., Page]]
         page.close()
     # Chromium reports refusals; the tests that provoke them look at the page
     assert [problem for problem in problems if not re.search("status of 4(13|22)", problem)] == []
-
-
-def drawn(page: Page, plot: str) -> None:
-    expect(page.locator(f"#{plot} .main-svg").first).to_be_visible()

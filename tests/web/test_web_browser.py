@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 import synthetic
-from conftest import SIZES, TRAINING, drawn
 from hostile import SAE as HOSTILE
 from playwright.sync_api import expect
+from screens import SIZES, drawn
+from tiny import TRAINING
 
 from store import Annotations, FeatureStore
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import synthetic
-from conftest import TRAINING
 from fastapi.testclient import TestClient
 from hostile import SAE as HOSTILE
 from hostile import SCRIPT
+from tiny import TRAINING
 
 import web
 from store import FeatureStore

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import synthetic
-from conftest import SIZES
 from fastapi.testclient import TestClient
 from playwright.sync_api import expect
+from screens import SIZES
 from test_web_live import dense_truth
 
 import web

@@ -8,9 +8,9 @@ import pytest
 import synthetic
 import tiny
 import torch
-from conftest import SIZES
 from fastapi.testclient import TestClient
 from playwright.sync_api import expect
+from screens import SIZES
 from transformers import AutoTokenizer, GPT2LMHeadModel
 
 import web

@@ -7,8 +7,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import synthetic
-from conftest import SIZES, drawn
 from playwright.sync_api import Page, expect
+from screens import SIZES, drawn
 
 from store import FeatureStore
 from web.views.table import WINDOW
