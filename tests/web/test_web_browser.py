@@ -139,6 +139,13 @@ def test_examples_stream_in_and_show_as_much_as_wanted(opened, address: str, sae
     expect(page.locator(".examples > li.open").first).to_be_visible()
 
 
+def test_the_tokens_of_a_line_touch(opened, address: str, sae: str):
+    page = opened(f"{address}{sae}/features/{synthetic.DENSE}")
+    gaps = page.evaluate(GAPS)
+    assert len(gaps) > 20
+    assert max(map(abs, gaps)) < 1
+
+
 def test_naming_listing_and_noting(opened, address: str, sae: str, workspace: Path, store: FeatureStore):
     page = opened(f"{address}{sae}/features/8")
     page.get_by_text("Name it").click()
@@ -246,6 +253,10 @@ def test_an_empty_workspace_in_the_browser(opened, served, tmp_path: Path):
     page = opened(served(tmp_path))
     expect(page.locator(".empty code")).to_have_text(f"saebench demo --workspace {tmp_path}")
 
+
+GAPS = """() => [...document.querySelectorAll('.examples > li :is(.before, .after) .t + .t')]
+  .filter(token => token.previousSibling === token.previousElementSibling)
+  .map(token => token.getBoundingClientRect().left - token.previousSibling.getBoundingClientRect().right)"""
 
 CONTRAST = """() => {
   const square = Object.assign(document.createElement('canvas'), {width: 1, height: 1});
