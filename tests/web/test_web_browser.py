@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import synthetic
 from hostile import SAE as HOSTILE
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 from screens import SIZES, drawn
 from tiny import TRAINING
 
@@ -228,8 +228,20 @@ def test_no_page_is_wider_than_the_screen(opened, address: str, sae: str, size: 
     page = opened(address, size=size)
     for path in [*paths, f"/saes/{HOSTILE}/features/0"]:
         page.goto(address + path)
-        page.wait_for_function("[...document.querySelectorAll('.plot')].every(plot => plot.dataset.drawn)")
+        page.wait_for_function("() => [...document.querySelectorAll('.plot')].every(plot => plot.dataset.drawn)")
         assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0], path
+
+
+def test_under_a_finger_figures_have_no_tools_and_let_the_page_scroll(chromium: Browser, address: str, sae: str):
+    width, height = SIZES["phone"]
+    page = chromium.new_page(viewport={"width": width, "height": height}, is_mobile=True, has_touch=True)
+    page.goto(f"{address}{sae}")
+    drawn(page, "density")
+    expect(page.locator(".modebar-btn")).to_have_count(0)
+    assert page.evaluate("document.querySelector('#density')._fullLayout.dragmode") is False
+    page.locator("#density .point path").nth(3).tap(force=True)
+    page.wait_for_url("**filter=density*")
+    page.close()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -1,6 +1,7 @@
 """The prompt page against a dense computation; and in a real Chromium."""
 
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -116,8 +117,10 @@ def test_from_a_text_to_a_token_to_a_feature(opened, address: str, client: TestC
 def test_the_page_fits_the_screen_and_is_accessible(opened, address: str, size: str):
 
     for theme in ("light", "dark"):
-        page = opened(f"{address}/prompt?sae={synthetic.SAE}&text=for+item+in+items", theme, size)
+        page = opened(f"{address}/prompt?sae={synthetic.SAE}&text={quote(2 * TEXT)}", theme, size)
         expect(page.locator("#map .main-svg").first).to_be_visible()
+        named = page.locator("#map .xtick").count() > 0
+        assert named == (size == "desk"), "on a phone the tokens' names would run into each other"
         assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
 
 
