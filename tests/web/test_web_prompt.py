@@ -44,6 +44,7 @@ def test_the_ranking_is_that_of_a_dense_computation(client: TestClient, workspac
     assert data["l0"] == pytest.approx((codes > 0).sum() / len(codes))
     for row in data["features"]:
         np.testing.assert_allclose(row["activations"], codes[:, row["feature"]], atol=1e-4)
+        assert row["n_tokens"] == (codes[:, row["feature"]] > 0).sum()
         assert row["token"] == (token if token is not None else int(codes[:, row["feature"]].argmax()))
 
 
