@@ -180,6 +180,7 @@ def test_a_dead_feature_explains_itself(client: TestClient, sae: str):
     page = client.get(f"{sae}/features/{dead}").text
     assert "never fires on stdlib-heldout" in page
     assert 'id="activations"' not in page
+    assert "Steer with it" not in page  # it has no maximum to be measured by
     assert 'id="logits"' in page
     data = client.get(f"{sae}/features/{dead}.json").json()
     assert data["dead"]

@@ -82,7 +82,8 @@ def test_without_model_or_index_the_page_says_so(workspace: Path, tmp_path: Path
     assert (
         "runs without a language model" in TestClient(web.create_app(workspace), "http://127.0.0.1").get("/prompt").text
     )
-    assert "saebench demo" in TestClient(web.create_app(tmp_path, load_lm), "http://127.0.0.1").get("/prompt").text
+    empty = TestClient(web.create_app(tmp_path, load_lm), "http://127.0.0.1").get("/prompt").text
+    assert f"saebench demo --workspace {tmp_path}" in empty
     assert (
         TestClient(web.create_app(tmp_path, load_lm), "http://127.0.0.1").get("/prompt.json?text=x").status_code == 404
     )

@@ -61,6 +61,7 @@ def prompt_page(
     index = chosen_index(here, sae, corpus) if indexed_saes(here) else None
     return page(
         "prompt.html",
+        workspace=here.path,
         here=urls.prompt(),
         index=index,
         saes=indexed_saes(here),
