@@ -39,7 +39,7 @@ def percent(share: float | None) -> str:
     if value == 0 or value >= 99.5:
         return f"{value:.0f}%"
     if value >= 10:
-        return f"{value:.0f}%" if value < 95 else f"{value:.1f}%"
+        return f"{value:.0f}%" if value < 95 else f"{value:.1f}".removesuffix(".0") + "%"
     digits = 1 - math.floor(math.log10(value))
     return f"{value:.{digits}f}".rstrip("0").rstrip(".") + "%"
 

@@ -15,21 +15,17 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 sys.path[:0] = [str(Path(__file__).parent / place) for place in (".", "../store", "../circuits")]
 
+import circuit_files
 import hostile
 import synthetic
-import synthetic_circuit
 import tiny
+from screens import SIZES
 
 import web
-from saebench.circuits.files import write_circuit
-from saebench.circuits.sets import keep_set
-from saebench.circuits.tasks import Pair, Task, write_task
-from saebench.circuits.tasks.files import task_path
 from saebench.lm import load_lm
 from store import Catalog, FeatureStore
 
 CHROMIUM = ("/usr/bin/chromium", "/usr/bin/chromium-browser")
-TRAINING = "demo.blocks.3.hook_resid_post.topk-8192-k64.still-training-with-a-rather-long-name"
 
 
 @pytest.fixture(scope="session")
@@ -47,26 +43,13 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for s in range(10, 2000, 10)
     ]
     (sae / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    training = folder / "saes" / TRAINING
+    training = folder / "saes" / tiny.TRAINING
     training.mkdir(parents=True)
     (training / "config.yaml").write_text("sae: {n_latents: 8192}\n")
     (training / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:5]) + '{"step": 60, "lo')
     Catalog(folder).put("harvest", "demo.stdlib-train", {"model": "demo", "tokens": 5_200_000})
-    add_circuits(folder)
+    circuit_files.add_circuits(folder)
     return folder
-
-
-def add_circuits(folder: Path) -> None:
-    """A circuit on the synthetic SAE, one that keeps positions, one whose texts are hostile; a set and a task."""
-    sites = synthetic_circuit.build().saes
-    saes = dict.fromkeys(sites, synthetic.SAE)
-    write_circuit(folder, synthetic_circuit.build(saes=saes))
-    by_position = {"positions": True, "n_nodes": 400, "n_edges": 1500, "seed": 3}
-    write_circuit(folder, synthetic_circuit.build("by-position", saes=saes, **by_position))
-    write_circuit(folder, synthetic_circuit.build("hostile", text=hostile.SCRIPT, seed=5))
-    keep_set(folder, "demo.all-sites", {"name": "demo", "sha256": "0" * 64}, saes)
-    pair = Pair(clean="x = [1, 2", patch="x = (1, 2", answer="]", wrong=")")
-    write_task(task_path(folder, "close-bracket"), Task(name="close-bracket", pairs=(pair,)))
 
 
 @pytest.fixture(scope="session")
@@ -129,9 +112,6 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-SIZES = {"desk": (1280, 800), "phone": (390, 844)}
-
-
 @pytest.fixture(scope="module")
 def contexts(chromium: Browser) -> dict[str, BrowserContext]:
     """One per theme, so that its pages share a cache."""
@@ -163,7 +143,3 @@ def opened(contexts: dict[str, BrowserContext]) -> Iterator[Callable[..., Page]]
         page.close()
     # Chromium reports refusals; the tests that provoke them look at the page
     assert [problem for problem in problems if not re.search("status of 4(13|22)", problem)] == []
-
-
-def drawn(page: Page, plot: str) -> None:
-    expect(page.locator(f"#{plot} .main-svg").first).to_be_visible()

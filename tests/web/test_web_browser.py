@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 import synthetic
-from conftest import SIZES, TRAINING, drawn
 from hostile import SAE as HOSTILE
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
+from screens import SIZES, drawn
+from tiny import TRAINING
 
 from store import Annotations, FeatureStore
 
@@ -138,6 +139,13 @@ def test_examples_stream_in_and_show_as_much_as_wanted(opened, address: str, sae
     expect(page.locator(".examples > li.open").first).to_be_visible()
 
 
+def test_the_tokens_of_a_line_touch(opened, address: str, sae: str):
+    page = opened(f"{address}{sae}/features/{synthetic.DENSE}")
+    gaps = page.evaluate(GAPS)
+    assert len(gaps) > 20
+    assert max(map(abs, gaps)) < 1
+
+
 def test_naming_listing_and_noting(opened, address: str, sae: str, workspace: Path, store: FeatureStore):
     page = opened(f"{address}{sae}/features/8")
     page.get_by_text("Name it").click()
@@ -220,8 +228,20 @@ def test_no_page_is_wider_than_the_screen(opened, address: str, sae: str, size: 
     page = opened(address, size=size)
     for path in [*paths, f"/saes/{HOSTILE}/features/0"]:
         page.goto(address + path)
-        page.wait_for_function("[...document.querySelectorAll('.plot')].every(plot => plot.dataset.drawn)")
+        page.wait_for_function("() => [...document.querySelectorAll('.plot')].every(plot => plot.dataset.drawn)")
         assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0], path
+
+
+def test_under_a_finger_figures_have_no_tools_and_let_the_page_scroll(chromium: Browser, address: str, sae: str):
+    width, height = SIZES["phone"]
+    page = chromium.new_page(viewport={"width": width, "height": height}, is_mobile=True, has_touch=True)
+    page.goto(f"{address}{sae}")
+    drawn(page, "density")
+    expect(page.locator(".modebar-btn")).to_have_count(0)
+    assert page.evaluate("document.querySelector('#density')._fullLayout.dragmode") is False
+    page.locator("#density .point path").nth(3).tap(force=True)
+    page.wait_for_url("**filter=density*")
+    page.close()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -245,6 +265,10 @@ def test_an_empty_workspace_in_the_browser(opened, served, tmp_path: Path):
     page = opened(served(tmp_path))
     expect(page.locator(".empty code")).to_have_text(f"saebench demo --workspace {tmp_path}")
 
+
+GAPS = """() => [...document.querySelectorAll('.examples > li :is(.before, .after) .t + .t')]
+  .filter(token => token.previousSibling === token.previousElementSibling)
+  .map(token => token.getBoundingClientRect().left - token.previousSibling.getBoundingClientRect().right)"""
 
 CONTRAST = """() => {
   const square = Object.assign(document.createElement('canvas'), {width: 1, height: 1});

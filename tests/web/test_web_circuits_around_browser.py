@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import SIZES
 from playwright.sync_api import Page, expect
+from screens import SIZES
 
 from saebench.circuits.tasks.files import find_task
 from web.jobs.runner import JobRunner

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 import synthetic
-from conftest import drawn
 from playwright.sync_api import Page, expect
+from screens import drawn
 
 from saebench.circuits import Circuit
 from saebench.circuits.files import read_circuit

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import add_circuits
+from circuit_files import add_circuits
 from fastapi.testclient import TestClient
 
 import web

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import synthetic
-from conftest import TRAINING
 from fastapi.testclient import TestClient
 from hostile import SAE as HOSTILE
 from playwright.sync_api import Browser, expect
+from tiny import TRAINING
 
 import web
 from store import Annotations, Explanation, FeatureStore

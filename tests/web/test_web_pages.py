@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import synthetic
-from conftest import TRAINING
 from fastapi.testclient import TestClient
 from hostile import SAE as HOSTILE
 from hostile import SCRIPT
+from tiny import TRAINING
 
 import web
 from store import FeatureStore
@@ -180,6 +180,7 @@ def test_a_dead_feature_explains_itself(client: TestClient, sae: str):
     page = client.get(f"{sae}/features/{dead}").text
     assert "never fires on stdlib-heldout" in page
     assert 'id="activations"' not in page
+    assert "Steer with it" not in page  # it has no maximum to be measured by
     assert 'id="logits"' in page
     data = client.get(f"{sae}/features/{dead}.json").json()
     assert data["dead"]

@@ -1,13 +1,14 @@
 """The prompt page against a dense computation; and in a real Chromium."""
 
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
 import synthetic
-from conftest import SIZES
 from fastapi.testclient import TestClient
 from playwright.sync_api import expect
+from screens import SIZES
 from test_web_live import dense_truth
 
 import web
@@ -43,6 +44,7 @@ def test_the_ranking_is_that_of_a_dense_computation(client: TestClient, workspac
     assert data["l0"] == pytest.approx((codes > 0).sum() / len(codes))
     for row in data["features"]:
         np.testing.assert_allclose(row["activations"], codes[:, row["feature"]], atol=1e-4)
+        assert row["n_tokens"] == (codes[:, row["feature"]] > 0).sum()
         assert row["token"] == (token if token is not None else int(codes[:, row["feature"]].argmax()))
 
 
@@ -80,7 +82,8 @@ def test_without_model_or_index_the_page_says_so(workspace: Path, tmp_path: Path
     assert (
         "runs without a language model" in TestClient(web.create_app(workspace), "http://127.0.0.1").get("/prompt").text
     )
-    assert "saebench demo" in TestClient(web.create_app(tmp_path, load_lm), "http://127.0.0.1").get("/prompt").text
+    empty = TestClient(web.create_app(tmp_path, load_lm), "http://127.0.0.1").get("/prompt").text
+    assert f"saebench demo --workspace {tmp_path}" in empty
     assert (
         TestClient(web.create_app(tmp_path, load_lm), "http://127.0.0.1").get("/prompt.json?text=x").status_code == 404
     )
@@ -116,8 +119,10 @@ def test_from_a_text_to_a_token_to_a_feature(opened, address: str, client: TestC
 def test_the_page_fits_the_screen_and_is_accessible(opened, address: str, size: str):
 
     for theme in ("light", "dark"):
-        page = opened(f"{address}/prompt?sae={synthetic.SAE}&text=for+item+in+items", theme, size)
+        page = opened(f"{address}/prompt?sae={synthetic.SAE}&text={quote(2 * TEXT)}", theme, size)
         expect(page.locator("#map .main-svg").first).to_be_visible()
+        named = page.locator("#map .xtick").count() > 0
+        assert named == (size == "desk"), "on a phone the tokens' names would run into each other"
         assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
 
 

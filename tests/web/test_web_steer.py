@@ -4,19 +4,23 @@ import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import synthetic
 import tiny
 import torch
-from conftest import SIZES
 from fastapi.testclient import TestClient
 from playwright.sync_api import expect
+from screens import SIZES
 from transformers import AutoTokenizer, GPT2LMHeadModel
 
 import web
 from saebench.saes import SAE
 from store import Annotations, FeatureStore
 from web.errors import ProblemError
+from web.live import Continuation, Steered
+from web.models.steer import SteeredFeature
+from web.views.steer import SteerView
 from web.views.wishes import Wish, read_wishes, write_wishes
 
 TEXT = "def f(self):"
@@ -134,6 +138,23 @@ def test_features_are_found_by_number_and_by_words(client: TestClient, workspace
     assert [(f["feature"], f["said"]) for f in find("brackets CLOSING")] == [(21, "closing brackets of calls")]
     assert [f["feature"] for f in find("9")] == [9]
     assert find("no such words") == find("") == find(str(synthetic.DEAD[0])) == find("99999") == []
+
+
+def test_a_dense_feature_does_not_shade_what_the_others_leave():
+    def shaded(*dense: bool) -> list[bool]:
+        features = [
+            SteeredFeature(
+                sae="s", feature=n, said=None, promoted=[], strength=1, max_activation=4, dense=own, activation=4
+            )
+            for n, own in enumerate(dense)
+        ]
+        side = Continuation([b"a", b"b", b"c"], np.array([[4, 0, 0], [2, 2, 2]], np.float32))
+        view = SteerView("s", "a", features, 2, 0.0, 0, Steered(1, side, side, [], 0.0))
+        return [f">{letter}</span>" in view.sides[0][1] for letter in "abc"]
+
+    assert shaded(False, False) == [True, True, True]
+    assert shaded(False, True) == [True, False, False]
+    assert shaded(True, True) == [True, True, True]
 
 
 @pytest.mark.browser

@@ -7,8 +7,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import synthetic
-from conftest import SIZES, drawn
 from playwright.sync_api import Page, expect
+from screens import SIZES, drawn
 
 from store import FeatureStore
 from web.views.table import WINDOW
@@ -100,12 +100,14 @@ def test_searching_by_token_and_by_words(opened: Open, address: str, sae: str, s
     expect(page.locator("th", has_text="on it")).to_be_visible()
     page.locator("tr[aria-rowindex='3'] a.row").click()
     expect(page.locator("h1")).to_have_text(f"Feature {truth[1]}")
+    page.wait_for_load_state()
     page.keyboard.press("ArrowRight")
     expect(page.locator("h1")).to_have_text(f"Feature {truth[2]}")
     page.go_back()
     page.go_back()
     page.fill("#search", "self")
     page.keyboard.press("Enter")
+    expect(page.get_by_role("link", name="paste a text")).to_have_attribute("href", f"/prompt?sae={synthetic.SAE}")
     page.get_by_role("link", name='fires:" self"').click()
     expect(page.locator("a.row").first).to_have_text(str(truth[0]))
     expect(page.locator("#search")).to_have_value('fires:" self"')
@@ -160,7 +162,7 @@ def test_a_cell_of_the_heat_map_filters_by_both(opened: Open, address: str, sae:
     drawn(page, "strength")
     cell = page.evaluate(CELL)
     page.mouse.move(*cell["at"])
-    page.wait_for_function("document.querySelector('#strength .hoverlayer .hovertext')")
+    page.wait_for_function("() => document.querySelector('#strength .hoverlayer .hovertext')")
     page.mouse.click(*cell["at"])
     page.wait_for_url("**filter=density+between*max+between*")
     low, high, least, most = cell["edges"]
@@ -194,7 +196,7 @@ def test_rows_by_keyboard(opened: Open, address: str, sae: str, store: FeatureSt
 @pytest.mark.parametrize("size", list(SIZES))
 def test_the_table_fits_the_screen(opened: Open, address: str, sae: str, size: str):
     page = opened(f"{address}{sae}?columns=density,max,mean,docs,token,norm,cosine", size=size)
-    page.wait_for_function("[...document.querySelectorAll('.plot')].every(plot => plot.dataset.drawn)")
+    page.wait_for_function("() => [...document.querySelectorAll('.plot')].every(plot => plot.dataset.drawn)")
     assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
     assert page.locator(".scroll").evaluate("box => box.scrollWidth - box.clientWidth") <= 0
     text = page.locator("td.says").first.bounding_box()

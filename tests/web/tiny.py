@@ -11,6 +11,8 @@ from saebench.lm import load_lm
 from saebench.saes import SAE, TopK
 
 HOOK_POINT = "blocks.0.hook_resid_post"
+TRAINING = "demo.blocks.3.hook_resid_post.topk-8192-k64.still-training-with-a-rather-long-name"
+"""An SAE that is still in training."""
 WIDTH, CONTEXT = 16, 32
 TEXT = ["def f(self):\n\treturn self.x + 1\n", "for item in items:\n    print(item, 'naïve → 日本')\n"] * 8
 

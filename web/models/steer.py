@@ -12,6 +12,7 @@ class SteeredFeature(BaseModel):
     promoted: list[str]
     strength: float = Field(description="in its own maxima")
     max_activation: float
+    dense: bool = Field(description="fires on more than 10% of tokens; texts are not shaded by it beside others")
     activation: float = Field(description="what is added at every token, in the SAE's units")
 
 

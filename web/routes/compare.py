@@ -54,7 +54,14 @@ def compare(here: Here, jobs: Runner, asked: Asked) -> HTMLResponse:
     """What became of the features of one SAE in another."""
     data = views.compare_page(here, jobs, asked)
     figure = views.compare_figure(here, data)
-    return page("compare.html", page=data, figure=figure, statuses=views.STATUSES, here=urls.compare())
+    return page(
+        "compare.html",
+        page=data,
+        figure=figure,
+        statuses=views.STATUSES,
+        here=urls.compare(),
+        workspace=here.path,
+    )
 
 
 @router.post("/compare", status_code=status.HTTP_202_ACCEPTED, responses={409: RESPONSES[422]})

@@ -20,10 +20,11 @@ from web.workspace import Workspace
 
 router = APIRouter(tags=["prompt"], responses=RESPONSES)
 
-EXAMPLE = """def first_line(path):
-    with open(path, encoding='utf-8') as file:
-        return file.readline().strip()
-"""
+EXAMPLE = '''def load(path):
+    """Read a file and return its lines."""
+    with open(path) as f:
+        return f.read()
+'''
 
 environment.filters["unit"] = lambda unit: Markup("".join(map(piece_html, unit.pieces)))
 
@@ -60,6 +61,7 @@ def prompt_page(
     index = chosen_index(here, sae, corpus) if indexed_saes(here) else None
     return page(
         "prompt.html",
+        workspace=here.path,
         here=urls.prompt(),
         index=index,
         saes=indexed_saes(here),

@@ -82,5 +82,5 @@ def sae(
     template = "features_table.html" if fragment else "sae.html"
     status = 422 if table and table.problem else 200
     link = row_links(sae_id, wanted, data.chosen_corpus)
-    shown = {"page": data, "table": table, "link": link, "names": list(map(tuple, NAMES))}
+    shown = {"page": data, "table": table, "link": link, "names": list(map(tuple, NAMES)), "workspace": here.path}
     return page(template, status, {"Vary": "HX-Request"}, **shown)

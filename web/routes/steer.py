@@ -97,6 +97,7 @@ def steer_page(
     settings = {"tokens": tokens, "temperature": temperature, "seed": seed}
     return page(
         "steer.html",
+        workspace=here.path,
         here=urls.steer(),
         index=index,
         saes=indexed_saes(here),

@@ -1,9 +1,15 @@
 // Figures: Python says what is drawn (`<script type="application/json">` beside each `.plot`), the page says in which
 // colours. Each trace names its colour by role in `meta`; axes, text and hover take the page's own variables.
 
+const LEAST = 11; // CSS pixels between two names on an axis, below which they would run into each other
+
+// Where nothing can hover, the bar of tools would always lie on the figure, and dragging is for scrolling the page.
+const TOUCH = matchMedia("(hover: none)").matches;
+const CONFIG = { displaylogo: false, responsive: true, displayModeBar: TOUCH ? false : "hover", modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"] };
+
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-function dressed(figure) {
+function dressed(figure, width) {
   const role = { active: colour("--active"), negative: colour("--negative"), accent: colour("--accent"), muted: colour("--muted") };
   const font = { family: getComputedStyle(document.body).fontFamily, size: 11, color: colour("--muted") };
   const data = figure.data.map((trace) => {
@@ -14,21 +20,22 @@ function dressed(figure) {
   const layout = {
     ...figure.layout,
     font,
+    dragmode: TOUCH ? false : figure.layout.dragmode,
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     hoverlabel: { bgcolor: colour("--raised"), bordercolor: colour("--line-strong"), font: { ...font, color: colour("--text") } },
   };
+  layout.shapes = figure.layout.shapes?.map((shape) => ({ ...shape, line: { ...shape.line, color: colour("--text") } }));
+  if (width < LEAST * layout.xaxis?.ticktext?.length) layout.xaxis = { ...layout.xaxis, showticklabels: false };
   for (const name of ["xaxis", "yaxis"]) {
     layout[name] = { ...layout[name], gridcolor: colour("--line"), linecolor: colour("--line-strong"), tickcolor: colour("--line-strong") };
   }
   return [data, layout];
 }
 
-const CONFIG = { displaylogo: false, responsive: true, displayModeBar: "hover", modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"] };
-
 async function draw(plot) {
   const figure = JSON.parse(plot.nextElementSibling.textContent);
-  await Plotly.react(plot, ...dressed(figure), CONFIG);
+  await Plotly.react(plot, ...dressed(figure, plot.clientWidth), CONFIG);
   if (plot.dataset.drawn) return;
   plot.dataset.drawn = "yes";
   plot.on("plotly_click", ({ points: [point] }) => plot.dispatchEvent(new CustomEvent("bar", { bubbles: true, detail: point.customdata })));

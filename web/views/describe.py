@@ -41,7 +41,8 @@ def sae_summary(*sources: dict[str, Any]) -> str:
 
 def sae_headline(sae: dict[str, Any], last: dict[str, Any]) -> list[tuple[str, str]]:
     """The figures people compare SAEs by: held-out ones where it was evaluated, else of the last training row."""
-    found = {**last, "fvu": sae.get("heldout_fvu", last.get("fvu")), "ce_recovered": sae.get("ce_recovered")}
+    measured = {name: sae.get(f"heldout_{name}", last.get(name)) for name in ("fvu", "l0", "dead")}
+    found = {**last, **measured, "ce_recovered": sae.get("ce_recovered")}
     known = [
         ("FVU", "fvu", number),
         ("CE recovered", "ce_recovered", percent),

@@ -20,7 +20,7 @@ def home_page(here: Workspace) -> HomePage:
         saes=[sae_row(here, sae) for sae in saes],
         indexes=[Row(id=row["id"], summary=index_summary(row), info=row) for row in indexes],
         harvests=[Row(id=row["id"], summary=tokens_summary(row), info=row) for row in harvests],
-        corpora=[Row(id=row["id"], summary=tokens_summary(row), info=row) for row in corpora],
+        corpora=[Row(id=row["id"], summary=corpus_summary(row, indexes, harvests), info=row) for row in corpora],
     )
 
 
@@ -59,8 +59,16 @@ def index_summary(row: dict[str, Any]) -> str:
     return " · ".join(parts)
 
 
+def corpus_summary(row: dict[str, Any], indexes: list[dict[str, Any]], harvests: list[dict[str, Any]]) -> str:
+    """A corpus in one line: its own figures, and how much of it was read for what."""
+    indexed = max((index["n_tokens"] for index in indexes if index["corpus_id"] == row["id"]), default=0)
+    harvested = max((one.get("tokens", 0) for one in harvests if one.get("corpus") == row["id"]), default=0)
+    read = [f"{large(n)} tokens {what}" for n, what in ((harvested, "harvested"), (indexed, "indexed")) if n]
+    return " · ".join(filter(None, [tokens_summary(row), *read]))
+
+
 def tokens_summary(row: dict[str, Any]) -> str:
-    """A corpus or a harvest in one line, from whichever of the usual figures it has."""
+    """A harvest, or what is known of a corpus by itself, in one line, from whichever of the usual figures it has."""
     documents = row.get("n_documents", row.get("documents"))
     tokens = row.get("n_tokens", row.get("tokens"))
     hooks = row.get("hook_points") or []

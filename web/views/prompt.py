@@ -114,12 +114,13 @@ def _ranked(row: Row, said: Mapping[int, Said], start: int, codes: LiveCodes, me
     """One row of `store.strongest`, with all activations of the feature in the text."""
     values = codes.of(row["feature"])
     position = start + row["position"]
-    about: dict[str, Any] = {name: row[name] for name in ("feature", "promoted", "activation", "n_tokens")}
+    about: dict[str, Any] = {name: row[name] for name in ("feature", "promoted", "activation")}
     return Ranked(
         **about,
         said=said[row["feature"]].text if row["feature"] in said else None,
         share=row["normalised"],
         maximum=row["max_activation"] or float(values.max()),
+        n_tokens=int((values > 0).sum()),
         at=next(i for i, unit in enumerate(merged) if unit.start <= position < unit.stop),
         activations=np.array([values[unit.start : unit.stop].max() for unit in merged]),
     )

@@ -43,10 +43,17 @@ class SteerView:
         """The largest probability shown."""
         return max(max(row.before, row.after) for row in self.found.next)
 
+    @property
+    def unshaded(self) -> list[int]:
+        """Dense features among others: they fire nearly everywhere, so that shading by them would hide the others."""
+        dense = [feature.feature for feature in self.features if feature.dense]
+        return dense if len(dense) < len(self.features) else []
+
     def _html(self, side: Continuation) -> Markup:
         """The prompt muted, and what follows; both shaded where a steered feature fires by itself."""
         maxima = np.array([feature.max_activation for feature in self.features])[:, None]
-        shares = (side.activations / maxima).max(0, initial=0.0)
+        shaded = [not feature.dense or not self.unshaded for feature in self.features]
+        shares = (side.activations / maxima)[shaded].max(0, initial=0.0)
         merged = units(side.pieces, shares.tolist())
         about = [self._about(side.activations[:, unit.start : unit.stop]) for unit in merged]
         return continuation_html(merged, about, self.found.n_prompt)
@@ -105,6 +112,7 @@ def steered_features(here: Workspace, index: Row, wishes: list[Wish]) -> list[mo
                 promoted=[token.text for token in stored.logits().promoted[:5]],
                 strength=wish.strength,
                 max_activation=maximum,
+                dense=stored.stats.dense,
                 activation=wish.strength * maximum,
             )
         )
