@@ -1,15 +1,15 @@
-"""A `saebench store` command as a user meets it, in this process."""
+"""A command line as a user meets it, in this process."""
 
 import pytest
 
 from saebench.cli import main
 
 
-def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object
+def run_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: object
 ) -> tuple[int, str, str]:
-    """(exit code, output, error lines) of a command line."""
-    monkeypatch.setattr("sys.argv", ["saebench", "store", *map(str, arguments)])
+    """(exit code, output, error lines) of `saebench …`."""
+    monkeypatch.setattr("sys.argv", ["saebench", *map(str, words)])
     try:
         main()
         code = 0
@@ -17,3 +17,10 @@ def run(
         code = int(stop.code or 0)
     out, error = capsys.readouterr()
     return code, out, error.strip()
+
+
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object
+) -> tuple[int, str, str]:
+    """The same of `saebench store …`."""
+    return run_line(monkeypatch, capsys, "store", *arguments)

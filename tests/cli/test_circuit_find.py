@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from command_line import run_line
 from killing import finish, kill_at
 
 from saebench.circuits.files import circuit_path, read_circuit, work_folder
 from saebench.circuits.sets import keep_set
 from saebench.circuits.tasks import Pair, Task, write_task
 from saebench.circuits.tasks.files import task_path
-from saebench.cli import main
 from saebench.files import file_sha256
 from saebench.lm import LanguageModel
 from saebench.saes import SAE, TopK
@@ -52,22 +52,8 @@ def find(task: str, workspace: Path, *more: str, **changes: object) -> list[str]
     return ["circuit", "find", task, "--workspace", str(workspace), *overrides, *more]
 
 
-def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
-) -> tuple[int, str, str]:
-    """(exit code, output, error lines)."""
-    monkeypatch.setattr("sys.argv", ["saebench", *arguments])
-    try:
-        main()
-        code = 0
-    except SystemExit as stop:
-        code = int(stop.code or 0)
-    out, error = capsys.readouterr()
-    return code, out, error.strip()
-
-
 def test_from_a_task_to_a_circuit_and_on_to_other_tools(workspace: Path, tmp_path: Path, monkeypatch, capsys):
-    code, out, error = run(monkeypatch, capsys, find("letters", workspace, "--id", "mine"))
+    code, out, error = run_line(monkeypatch, capsys, *find("letters", workspace, "--id", "mine"))
     assert (code, error) == (0, "")
     assert "← this circuit" in out
     found = read_circuit(workspace, "mine")
@@ -75,12 +61,12 @@ def test_from_a_task_to_a_circuit_and_on_to_other_tools(workspace: Path, tmp_pat
     assert found.provenance["saes"][POINTS[0]][1] == file_sha256(workspace / "saes" / POINTS[0] / "sae.safetensors")
     assert not work_folder(workspace, "mine").exists()
     written = circuit_path(workspace, "mine").stat().st_mtime_ns
-    assert run(monkeypatch, capsys, find("letters", workspace, "--id", "mine"))[0] == 0
+    assert run_line(monkeypatch, capsys, *find("letters", workspace, "--id", "mine"))[0] == 0
     assert circuit_path(workspace, "mine").stat().st_mtime_ns == written  # nothing is done twice
-    _, listed, _ = run(monkeypatch, capsys, ["circuit", "list", "--workspace", str(workspace)])
+    _, listed, _ = run_line(monkeypatch, capsys, "circuit", "list", "--workspace", workspace)
     assert "mine" in listed
     file = tmp_path / "graph.json"
-    assert run(monkeypatch, capsys, ["circuit", "export", "mine", str(file), "--workspace", str(workspace)])[0] == 0
+    assert run_line(monkeypatch, capsys, "circuit", "export", "mine", file, "--workspace", workspace)[0] == 0
     assert len(json.loads(file.read_text())["nodes"]) == len(found.nodes)
 
 
@@ -99,7 +85,7 @@ def test_killed_and_run_again(workspace: Path):
 def test_a_task_in_a_file_anywhere(workspace: Path, tmp_path: Path, monkeypatch, capsys):
     file = tmp_path / "letters.jsonl"
     shutil.copy(task_path(workspace, "letters"), file)
-    assert run(monkeypatch, capsys, find(str(file), workspace, "--id", "mine", curve_points=0))[0] == 0
+    assert run_line(monkeypatch, capsys, *find(str(file), workspace, "--id", "mine", curve_points=0))[0] == 0
     assert read_circuit(workspace, "mine").task == "letters"
 
 
@@ -116,7 +102,7 @@ def test_a_task_in_a_file_anywhere(workspace: Path, tmp_path: Path, monkeypatch,
 def test_tasks_that_cannot_be_used(workspace: Path, monkeypatch, capsys, pairs: list[dict], message: str):
     lines = [{"task": "bad"}, *pairs]
     task_path(workspace, "bad").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    code, _, error = run(monkeypatch, capsys, find("bad", workspace))
+    code, _, error = run_line(monkeypatch, capsys, *find("bad", workspace))
     assert code == 1
     assert message in error
     assert len(error.splitlines()) == 1
@@ -125,7 +111,7 @@ def test_tasks_that_cannot_be_used(workspace: Path, monkeypatch, capsys, pairs: 
 
 def test_what_is_not_there_or_has_changed(workspace: Path, tiny_lm: LanguageModel, monkeypatch, capsys):
     def refused(arguments: list[str]) -> str:
-        code, _, error = run(monkeypatch, capsys, arguments)
+        code, _, error = run_line(monkeypatch, capsys, *arguments)
         assert (code, len(error.splitlines())) == (1, 1)
         return error
 

@@ -1,29 +1,21 @@
 """`saebench circuit heads`: a table for a task of the workspace, and what cannot be ranked."""
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
+from command_line import run_line
 
 from saebench.circuits.tasks import Pair, Task, write_task
 from saebench.circuits.tasks.files import task_path
-from saebench.cli import main
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, tiny_folder: Path):
     def run(*arguments: object) -> tuple[int, str, str]:
         """(exit code, output, error lines) of `saebench circuit heads …` with the tiny model."""
-        words = ["saebench", "circuit", "heads", *map(str, arguments)]
-        monkeypatch.setattr(sys, "argv", [*words, "--workspace", str(tmp_path), "--model", str(tiny_folder)])
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        out, error = capsys.readouterr()
-        return code, out, error.strip()
+        words = ("circuit", "heads", *arguments, "--workspace", tmp_path, "--model", tiny_folder)
+        return run_line(monkeypatch, capsys, *words)
 
     return run
 

@@ -1,29 +1,20 @@
 """`saebench circuit shift`: one run from sheet to table on a tiny model, and command lines that cannot work."""
 
-import sys
 from pathlib import Path
 
 import pytest
+from command_line import run_line
 
 from saebench.circuits.shift import Example, ShiftData, write_data
 from saebench.circuits.shift.examples import GROUPS
 from saebench.circuits.shift.result import read_shift
-from saebench.cli import main
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
     def run(*arguments: object) -> tuple[int, str, str]:
         """(exit code, output, error lines) of `saebench circuit shift …`."""
-        words = ["saebench", "circuit", "shift", *map(str, arguments), "--workspace", str(tmp_path)]
-        monkeypatch.setattr(sys, "argv", words)
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        out, error = capsys.readouterr()
-        return code, out, error.strip()
+        return run_line(monkeypatch, capsys, "circuit", "shift", *arguments, "--workspace", str(tmp_path))
 
     return run
 

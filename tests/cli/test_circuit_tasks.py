@@ -1,14 +1,13 @@
 """`saebench circuit tasks`: the list, a task made, and what cannot be made."""
 
-import sys
 from pathlib import Path
 
 import pytest
+from command_line import run_line
 
 from saebench.circuits.tasks import read_task
 from saebench.circuits.tasks.check import check_task
 from saebench.circuits.tasks.registry import TASKS
-from saebench.cli import main
 from saebench.lm.tokenizer import load_tokenizer
 
 
@@ -16,15 +15,7 @@ from saebench.lm.tokenizer import load_tokenizer
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
     def run(*arguments: object) -> tuple[int, str, str]:
         """(exit code, output, error lines) of `saebench circuit tasks …` in an empty workspace."""
-        words = ["saebench", "circuit", "tasks", *map(str, arguments), "--workspace", str(tmp_path)]
-        monkeypatch.setattr(sys, "argv", words)
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        out, error = capsys.readouterr()
-        return code, out, error.strip()
+        return run_line(monkeypatch, capsys, "circuit", "tasks", *arguments, "--workspace", str(tmp_path))
 
     return run
 
