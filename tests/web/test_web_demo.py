@@ -7,7 +7,6 @@ import io
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -149,7 +148,7 @@ def test_home_follows_a_training(opened: Open, home: str, demo: Path):
         drawn(page, "curve-1")
         expect(page.locator(".empty")).to_contain_text("No index yet")
     finally:
-        training.send_signal(signal.SIGINT)
+        training.terminate()
         training.communicate(timeout=30)
         for folder in (demo / "saes").glob("*-endless"):
             shutil.rmtree(folder)
