@@ -105,15 +105,3 @@ def sample(own: NodeSums, n: int, seed: int) -> Sequence[int]:
     rest = rest[own.effect[rest] != 0]
     drawn = np.random.default_rng(seed).choice(rest, min(n - n // 2, len(rest)), replace=False)
     return sorted({*strongest.tolist(), *drawn.tolist()})
-
-
-__all__ = [
-    "chosen",
-    "correlations",
-    "error_share",
-    "judged",
-    "kept_above",
-    "random_circuit",
-    "sample",
-    "thresholds",
-]

@@ -71,8 +71,7 @@ def last_logits(
     done = 0
     for length, rows in alike.items():
         for some in torch.tensor(rows).split(max(1, BATCH_TOKENS // length)):
-            logits, _, _ = lm.run(torch.tensor([prompts[row] for row in some.tolist()]))
-            found[some] = logits[:, -1].cpu()
+            found[some] = lm.last_logits(torch.tensor([prompts[row] for row in some.tolist()])).cpu()
             done += len(some)
             if progress is not None:
                 progress(done)
