@@ -14,7 +14,7 @@ from saebench.circuits.sites import EMBEDDING, layer_of
 from saebench.corpus.tokenization import SourceTokenizer
 
 if TYPE_CHECKING:
-    from saebench.circuits.discover import Discovery
+    from saebench.circuits.discovery import Discovery
 
 MOST_EXAMPLES = 10
 

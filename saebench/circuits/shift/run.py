@@ -11,7 +11,6 @@ from torch import Tensor
 
 import saebench
 from saebench.circuits.decomposition import Dictionary
-from saebench.circuits.discover import Track, silent
 from saebench.circuits.shift import choose
 from saebench.circuits.shift.ablate import Chosen, pooled
 from saebench.circuits.shift.choose import Known, Pick
@@ -24,6 +23,7 @@ from saebench.circuits.sites import EMBEDDING, feature_sites, in_order
 from saebench.errors import UserError
 from saebench.lm import LanguageModel
 from saebench.saes import SAE
+from saebench.tracking import Track, silent
 
 RANDOM_DRAWS = 3
 
