@@ -1,6 +1,7 @@
 """What SHIFT is given: data, features of lists and files, and what of these cannot work."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,10 @@ from saebench.circuits.shift import Example, ShiftData, choose, read_data, write
 from saebench.circuits.shift.choose import Known
 from saebench.circuits.shift.examples import GROUPS, checked
 from saebench.circuits.shift.files import data_of
+from saebench.circuits.shift.pieces import CHARACTERS, cut, separated
 from saebench.circuits.shift.result import read_shift, shift_path
 from saebench.circuits.shift.run import Shift
-from saebench.circuits.shift.topic_form import CHARACTERS, cut, separated
+from saebench.circuits.shift.topic_self import topic_self
 from saebench.errors import UserError
 from saebench.lm import LanguageModel
 from saebench.saes import SAE, TopK
@@ -84,7 +86,7 @@ def test_lines_that_are_no_data(tmp_path: Path, text: str, message: str):
 def test_data_by_name(tmp_path: Path):
     with pytest.raises(UserError, match="cannot read data"):
         data_of(tmp_path, "missing.jsonl")
-    with pytest.raises(UserError, match="there is no data 'other'; give a JSONL file, or one of: topic-form"):
+    with pytest.raises(UserError, match=r"there is no data 'other'; give .* one of: topic-form, topic-self"):
         data_of(tmp_path, "other")
     write_data(tmp_path / "shifts" / "data" / "other.jsonl", data())
     assert data_of(tmp_path, "other") == data()
@@ -181,3 +183,10 @@ def test_pieces_are_whole_lines_of_about_one_length():
     assert all(100 <= len(piece) <= CHARACTERS + 10 for piece in pieces)
     assert "\n".join(pieces).splitlines() == lines[: sum(p.count("\n") + 1 for p in pieces)]
     assert list(cut("=" * 200)) == []
+
+
+def test_the_confound_of_topic_self_is_in_the_text():
+    made = topic_self(train=20, test=10)
+    assert len(made.examples) == 4 * 30
+    for example in made.examples:
+        assert example.text.count("self") >= 3 if example.confound else not re.search(r"\bself\b", example.text)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from saebench.circuits.shift.examples import ShiftData, read_data, write_data
 from saebench.circuits.shift.topic_form import topic_form
+from saebench.circuits.shift.topic_self import topic_self
 from saebench.errors import UserError
 
-GENERATORS: dict[str, Callable[[], ShiftData]] = {"topic-form": topic_form}
+GENERATORS: dict[str, Callable[[], ShiftData]] = {"topic-form": topic_form, "topic-self": topic_self}
 
 
 def data_of(workspace: Path, name: str) -> ShiftData:

@@ -1,142 +1,20 @@
-"""Confounded data for the demo model: what a piece of the standard library is about, and whether it is prose or code.
+"""Confounded data for the demo model: what a piece of the standard library is about, and whether it is code or prose.
 
-Label: modules of networking and mail, or modules that deal with Python itself. Confound: docstrings and block comments,
-or code without either. Training examples are from modules that the demo model has read, test examples from modules
-that neither it nor any SAE has seen; no module is in both.
+The confound: code without docstrings and block comments, or these. It is written in very many features.
 """
 
-import ast
-import io
-import re
-import textwrap
-import tokenize
-from collections.abc import Iterator
-
-import numpy as np
-
-from saebench.circuits.shift.examples import GROUPS, Example, ShiftData
-from saebench.config import CorpusConfig
-from saebench.corpus.documents import read_documents
-
-_PYTHON = """
-ast dis inspect tokenize symtable opcode pyclbr lib2to3 doctest pydoc traceback linecache trace pdb bdb code codeop
-rlcompleter compileall py_compile modulefinder pkgutil runpy zipimport site tabnanny typing types abc enum functools
-contextlib collections _collections_abc copyreg pickle pickletools _pyio importlib dataclasses tracemalloc weakref
-"""
-_NETWORK = """
-http urllib xmlrpc imaplib smtplib nntplib ftplib poplib telnetlib socket socketserver selectors smtpd wsgiref asyncore
-asynchat cgi webbrowser ipaddress netrc asyncio email ssl mailbox
-"""
-FAMILIES = (frozenset(_PYTHON.split()), frozenset(_NETWORK.split()))
-"""Top-level modules about Python itself (label 0) and about networks (label 1)."""
-CHARACTERS = 240
-"""Length of an example: about 70 tokens of the demo model."""
-LEAST = 100
-PER_MODULE = 60
-"""Examples of one form from one module at most, so that a large one does not stand for its family."""
+from saebench.circuits.shift.examples import ShiftData
+from saebench.circuits.shift.pieces import by_topic
 
 
 def topic_form(train: int = 150, test: int = 100, seed: int = 0) -> ShiftData:
     """Examples of the standard library: at most so many of each combination for training and for judging."""
-    draw = np.random.default_rng(seed)
-    examples = []
-    for split, corpus, size in (("train", "stdlib-train", train), ("test", "stdlib-heldout", test)):
-        found = _pieces(corpus)
-        for label, confound in GROUPS:
-            texts = [
-                text
-                for module, pieces in found.items()
-                if module in FAMILIES[label]
-                for text in _drawn(pieces[confound], PER_MODULE, draw)
-            ]
-            chosen = _drawn(texts, size, draw)
-            examples += [_example(split, text, label, confound) for text in chosen]
-    return ShiftData(
-        name="topic-form",
-        description="modules about Python itself or about networks; their code or their docstrings and comments",
-        labels=("python", "network"),
-        confounds=("code", "prose"),
-        examples=tuple(examples),
+    return by_topic(
+        "topic-form",
+        "modules about Python itself or about networks; their code or their docstrings and comments",
+        ("code", "prose"),
+        lambda code, prose: (code, prose),
+        train,
+        test,
+        seed,
     )
-
-
-def _example(split: str, text: str, label: int, confound: int) -> Example:
-    return Example.model_validate({"split": split, "text": text, "label": label, "confound": confound})
-
-
-def _drawn(texts: list[str], n: int, draw: np.random.Generator) -> list[str]:
-    return [texts[i] for i in draw.permutation(len(texts))[:n]]
-
-
-def _pieces(corpus: str) -> dict[str, tuple[list[str], list[str]]]:
-    """(code, prose) of every module of a family, in pieces of the length of an example, in the order of the modules."""
-    wanted = FAMILIES[0] | FAMILIES[1]
-    out: dict[str, tuple[list[str], list[str]]] = {}
-    for document in read_documents(CorpusConfig(name=corpus)):
-        module = document.name.split("/")[0].removesuffix(".py")
-        if module in wanted:
-            code, prose = separated(document.text)
-            own = out.setdefault(module, ([], []))
-            own[0].extend(cut(code))
-            for text in prose:
-                own[1].extend(cut(text))
-    return dict(sorted(out.items()))
-
-
-def separated(source: str) -> tuple[str, list[str]]:
-    """A file's code without comments and docstrings, and these: each docstring, each block of comment lines.
-
-    A file that is no Python of today is passed over: ("", []).
-    """
-    try:
-        tree = ast.parse(source)
-        tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
-    except (SyntaxError, tokenize.TokenError, ValueError):
-        return "", []
-    lines = source.splitlines()
-    gone: set[int] = set()
-    prose = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            text = ast.get_docstring(node)
-            if text is not None:
-                first = node.body[0]
-                gone.update(range(first.lineno, (first.end_lineno or first.lineno) + 1))
-                prose.append(text)
-    comments = {
-        token.start[0]: token.string.lstrip("#").removeprefix(" ")
-        for token in tokens
-        if token.type == tokenize.COMMENT and token.line.lstrip().startswith("#")
-    }
-    prose += _blocks(comments)
-    for token in tokens:
-        if token.type == tokenize.COMMENT:  # behind code on its line
-            number, column = token.start
-            lines[number - 1] = lines[number - 1][:column].rstrip()
-    code = [line for number, line in enumerate(lines, 1) if number not in gone and line.strip()]
-    return "\n".join(code), prose
-
-
-def _blocks(comments: dict[int, str]) -> Iterator[str]:
-    """Texts of comments on lines that follow each other."""
-    block: list[str] = []
-    for number in sorted(comments):
-        if block and number - 1 not in comments:
-            yield "\n".join(block)
-            block = []
-        block.append(comments[number])
-    if block:
-        yield "\n".join(block)
-
-
-def cut(text: str) -> Iterator[str]:
-    """Pieces of whole lines, each of about the length of an example; shorter ends and rulers are left out."""
-    piece: list[str] = []
-    for line in [*text.splitlines(), None]:
-        if line is None or sum(map(len, piece)) + len(line) > CHARACTERS:
-            whole = textwrap.dedent("\n".join(piece)).strip()
-            if len(whole) >= LEAST and len(re.findall(r"[A-Za-z]{2,}", whole)) >= 10:
-                yield whole
-            piece = []
-        if line is not None:
-            piece.append(line)

@@ -23,7 +23,7 @@ from store import Annotations
 
 
 def command(
-    data: Annotated[str, typer.Argument(help="A JSONL file of confounded texts, or `topic-form` of the demo model.")],
+    data: Annotated[str, typer.Argument(help="A JSONL file of confounded texts; or topic-self, topic-form.")],
     probe_at: Annotated[str, typer.Option(help="Hook point that the classifier reads.")],
     saes: Annotated[str | None, typer.Option(help="SAE set; default: the workspace's only one.")] = None,
     list: Annotated[str | None, typer.Option(help="Ablate the features of this list of the workspace.")] = None,
