@@ -81,11 +81,11 @@ def write(path: Path, run: Shift, set_id: str, rows: list[Row]) -> None:
     text = [
         f"# SHIFT on the demo model, {run.data.name}",
         "",
-        f"`benchmarks/circuit_shift.py --data {run.data.name}` (its docstring says what is measured): the probe reads {run.probe_at}, "
-        f"features are of {len(run.sites)} SAEs; trained on {sizes['ambiguous']} ambiguous texts, the oracle on "
-        f"{sizes['oracle']} balanced ones, judged on {sizes['test']} balanced ones of held-out modules. *topic*: how "
-        f"often the probe says the topic; *confound*: how often it says {' or '.join(run.data.confounds)} (50%: it does "
-        "not look at it).",
+        f"`benchmarks/circuit_shift.py --data {run.data.name}` (its docstring says what is measured): the probe reads "
+        f"{run.probe_at}, features are of {len(run.sites)} SAEs; trained on {sizes['ambiguous']} ambiguous texts, the "
+        f"oracle on {sizes['oracle']} balanced ones, judged on {sizes['test']} balanced ones of held-out modules. "
+        f"*topic*: how often the probe says the topic; *confound*: how often it says {' or '.join(run.data.confounds)} "
+        "(50%: it does not look at it).",
         "",
         *markdown(head, (cells(row) for row in rows)),
         "",
