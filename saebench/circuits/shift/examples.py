@@ -1,6 +1,6 @@
 """The format of confounded data: a JSON line about the data, then one for each example.
 
-{"shift": "topic-form", "description": "…", "labels": ["python", "network"], "confounds": ["code", "prose"]}
+{"shift": "topic-self", "description": "…", "labels": ["python", "network"], "confounds": ["functions", "methods"]}
 {"split": "train", "text": "Send a request …", "label": 1, "confound": 1}
 
 `labels` and `confounds` name the values 0 and 1. The probe is trained on those examples of `train` in which label and
