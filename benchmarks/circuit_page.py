@@ -4,23 +4,21 @@ A circuit of 5,000 nodes and 30,000 edges is made (`tests/circuits/synthetic_cir
 1280 × 800 again and again, the browser having its scripts already as after any first visit. Measured in the browser,
 from the start of the navigation to the frame that shows the graph, and after that: from moving the slider of effects,
 and from a click on a node, to the frame that shows what changed; of the click also to its inputs and outputs. Beside
-them, through HTTP alone, the graph's JSON.
+them, through HTTP alone, the graph's JSON; and the server's processor time for page and graph when the circuit's file
+has just been written.
 """
 
 import argparse
-import json
 import os
-import statistics
 import sys
 import tempfile
 import time
 import urllib.request
 from pathlib import Path
 
-from load import served
-from markdown import markdown
-from playwright.sync_api import Page, sync_playwright
-from timing import machine
+from in_chromium import keep, measured_on, page_at_a_desk, report, summaries
+from load import cpu_seconds, served
+from playwright.sync_api import Page
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "circuits"))
 
@@ -30,6 +28,14 @@ from saebench.circuits.files import write_circuit
 
 NODES, EDGES, LAYERS = 5_000, 30_000, 6
 VISITS = 21
+NAMES = {
+    "opened": "opening the page to the graph",
+    "slid": "the slider to the graph",
+    "chosen": "a click to the graph",
+    "described": "a click to inputs and outputs",
+    "graph.json": "the graph's JSON through HTTP",
+    "first": "page and graph of a circuit that the server has not read yet: its processor time",
+}
 OPENED = """
 globalThis.marks = {};
 const painted = () => requestAnimationFrame(() => setTimeout(() => { marks.opened ??= performance.now(); }));
@@ -59,11 +65,6 @@ CLICK = """row => new Promise((resolve) => {
 })"""
 
 
-def summary(values: list[float]) -> dict[str, int]:
-    ordered = sorted(values)
-    return {"median_ms": round(statistics.median(ordered)), "p95_ms": round(ordered[int(0.95 * (len(ordered) - 1))])}
-
-
 def use(page: Page, address: str, times: dict[str, list[float]], visit: int) -> None:
     """Open the page once, slide and click."""
     page.goto(address)
@@ -75,48 +76,31 @@ def use(page: Page, address: str, times: dict[str, list[float]], visit: int) -> 
         times[name].append(value)
 
 
+def first_view(address: str, pid: int, file: Path) -> float:
+    """ms of processor time that the server takes for the page and its graph when the circuit is new to it."""
+    os.utime(file)
+    begun = cpu_seconds(pid)
+    for path in ("", "/graph.json"):
+        urllib.request.urlopen(f"{address}/circuits/large{path}").read()
+    return (cpu_seconds(pid) - begun) * 1e3
+
+
 def measure() -> dict:
+    times: dict[str, list[float]] = {name: [] for name in NAMES}
     with tempfile.TemporaryDirectory() as folder:
         workspace = Path(folder)
-        write_circuit(workspace, synthetic_circuit.build("large", NODES, EDGES, n_layers=LAYERS))
-        times: dict[str, list[float]] = {name: [] for name in ("opened", "slid", "chosen", "described", "graph.json")}
-        with served(workspace) as (address, _), sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-            page = browser.new_page(viewport={"width": 1280, "height": 800})
-            page.add_init_script(OPENED)
+        file = write_circuit(workspace, synthetic_circuit.build("large", NODES, EDGES, n_layers=LAYERS))
+        with served(workspace) as (address, pid), page_at_a_desk(OPENED) as page:
             for visit in range(VISITS):
                 use(page, f"{address}/circuits/large", times, visit)
             for _ in range(VISITS):
                 started = time.perf_counter()
                 size = len(urllib.request.urlopen(f"{address}/circuits/large/graph.json").read())
                 times["graph.json"].append((time.perf_counter() - started) * 1e3)
-            version = browser.version
-            browser.close()
-    return {
-        "nodes": NODES, "edges": EDGES, "visits": VISITS - 1, "graph_kb": round(size / 1024),
-        **{name: summary(values[1:]) for name, values in times.items()},
-        "chromium": version, "cpus": os.cpu_count(), "load": round(os.getloadavg()[0], 1), **machine(),
-    }  # fmt: skip
-
-
-def report(found: dict) -> str:
-    """The results as Markdown."""
-    names = {
-        "opened": "opening the page to the graph", "slid": "the slider to the graph", "chosen": "a click to the graph",
-        "described": "a click to inputs and outputs", "graph.json": "the graph's JSON through HTTP",
-    }  # fmt: skip
-    lines = [
-        "# A circuit's page in Chromium",
-        "",
-        "`benchmarks/circuit_page.py`; its docstring says what is measured.",
-        "",
-    ]
-    rows = [[words, found[name]["median_ms"], found[name]["p95_ms"]] for name, words in names.items()]
-    lines += markdown(["from", "median ms", "p95 ms"], rows)
-    where = f"Chromium {found['chromium']}, {found['cpu']}, {found['cpus']} cores, {found['date']}"
-    size = f"{found['nodes']:,} nodes, {found['edges']:,} edges, {found['graph_kb']:,} KB of JSON"
-    lines += ["", f"{size}; {found['visits']} visits. {where}; load average before the end {found['load']}."]
-    return "\n".join(lines) + "\n"
+            times["first"] = [first_view(address, pid, file) for _ in range(VISITS)]
+            on = measured_on(page)
+    about = {"nodes": NODES, "edges": EDGES, "visits": VISITS - 1, "graph_kb": round(size / 1024)}
+    return {**about, **summaries(times), **on}
 
 
 def main() -> None:
@@ -124,10 +108,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     found = measure()
-    print(json.dumps(found, indent=2))
-    if arguments.out:
-        arguments.out.write_text(json.dumps(found, indent=2) + "\n")
-        arguments.out.with_suffix(".md").write_text(report(found))
+    size = f"{found['nodes']:,} nodes, {found['edges']:,} edges, {found['graph_kb']:,} KB of JSON"
+    about = f"{size}; {found['visits']} visits"
+    keep(found, report("A circuit's page in Chromium", "circuit_page.py", "from", NAMES, found, about), arguments.out)
 
 
 if __name__ == "__main__":

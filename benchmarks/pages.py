@@ -7,16 +7,11 @@ is in `benchmarks/live_box.py`, the table in `benchmarks/feature_table.py`.
 """
 
 import argparse
-import json
-import os
-import statistics
 from pathlib import Path
 from urllib.parse import quote
 
+from in_chromium import keep, measured_on, page_at_a_desk, report, summaries
 from load import served
-from markdown import markdown
-from playwright.sync_api import sync_playwright
-from timing import machine
 
 from store import FeatureStore
 
@@ -48,10 +43,7 @@ def measure(workspace: Path) -> dict:
     step = len(order) // CLICKS
     features = [row["feature"] for row in order[:: max(step, 1)]][:CLICKS]
     times: dict[str, list[float]] = {"first": [], "everything": []}
-    with served(workspace) as (address, _), sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
-        page.add_init_script(WATCH)
+    with served(workspace) as (address, _), page_at_a_desk(WATCH) as page:
         for feature in features:
             page.goto(f"{address}/saes/{quote(index['sae_id'])}?filter=feature+%3D+{feature}")
             page.wait_for_load_state("networkidle")
@@ -59,26 +51,10 @@ def measure(workspace: Path) -> dict:
             page.wait_for_function("() => globalThis.marks.everything")
             for name, value in page.evaluate("marks").items():
                 times[name].append(value)
-        version = browser.version
-        browser.close()
-    shown = {}
-    for name, values in times.items():
-        later = sorted(values[1:])
-        shown[name] = {"median_ms": round(statistics.median(later)), "p95_ms": round(later[int(0.95 * len(later))])}
+        on = measured_on(page)
     return {
-        "sae": index["sae_id"], "features": index["n_features"], "clicks": len(features) - 1, **shown,
-        "chromium": version, "cpus": os.cpu_count(), **machine(),
+        "sae": index["sae_id"], "features": index["n_features"], "clicks": len(features) - 1, **summaries(times), **on,
     }  # fmt: skip
-
-
-def report(found: dict) -> str:
-    """The results as Markdown."""
-    lines = ["# A feature's page in Chromium", "", "`benchmarks/pages.py`; its docstring says what is measured.", ""]
-    rows = [[name, found[name]["median_ms"], found[name]["p95_ms"]] for name in ("first", "everything")]
-    lines += markdown(["from the click to", "median ms", "p95 ms"], rows)
-    where = f"Chromium {found['chromium']}, {found['cpu']}, {found['cpus']} cores, {found['date']}"
-    lines += ["", f"{found['clicks']} features of {found['sae']}. {where}."]
-    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
@@ -87,10 +63,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     found = measure(arguments.workspace)
-    print(json.dumps(found, indent=2))
-    if arguments.out:
-        arguments.out.write_text(json.dumps(found, indent=2) + "\n")
-        arguments.out.with_suffix(".md").write_text(report(found))
+    names = {"first": "first examples", "everything": "everything"}
+    about = f"{found['clicks']} features of {found['sae']}"
+    keep(
+        found,
+        report("A feature's page in Chromium", "pages.py", "from the click to", names, found, about),
+        arguments.out,
+    )
 
 
 if __name__ == "__main__":

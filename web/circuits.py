@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from saebench.circuits import Circuit
-from saebench.circuits.files import circuit_ids, circuit_path, read_circuit, write_circuit
+from saebench.circuits.files import circuit_ids, circuit_path, delete_circuit, read_circuit, write_circuit
 from saebench.errors import UserError
 from store import StoreError
 from web.errors import ProblemError
@@ -43,14 +43,7 @@ class Circuits:
 
     def find(self, circuit_id: str) -> Circuit:
         """A circuit. Raises ProblemError 404, UserError where its file is damaged."""
-        try:
-            state = self._changed(circuit_id)
-        except StoreError:
-            state = None
-        if state is None:
-            remedy = "The page of circuits lists those that it has."
-            raise ProblemError(404, "No such circuit", f"This workspace has no circuit {circuit_id!r}.", remedy)
-        return self._read(circuit_id, state)
+        return self._read(circuit_id, self._state(circuit_id))
 
     def kept(self, circuit_id: str, what: Hashable, make: Callable[[Circuit], T]) -> T:
         """Something made of a circuit, again and again the same (`what` names it) until the circuit changes.
@@ -58,8 +51,7 @@ class Circuits:
         Raises:
             ProblemError: 404, or what `make` raises.
         """
-        self.find(circuit_id)
-        key = circuit_id, self._changed(circuit_id), what
+        key = circuit_id, self._state(circuit_id), what
         circuit = self.find(circuit_id)  # of this state or a later one: what is kept is never older than its key
         with self._lock:
             if key in self._made:
@@ -71,6 +63,10 @@ class Circuits:
             while len(self._made) > KEPT:
                 self._made.popitem(last=False)
         return made
+
+    def others(self, circuit_id: str) -> list[str]:
+        """Ids of the other circuits; none of them is read."""
+        return [one for one in circuit_ids(self._workspace) if one != circuit_id]
 
     def summaries(self) -> list[CircuitSummary]:
         """All circuits in one row each; of a damaged one, what is wrong."""
@@ -98,6 +94,23 @@ class Circuits:
             changed = how(self.find(circuit_id))
             write_circuit(self._workspace, changed)
             return changed
+
+    def delete(self, circuit_id: str) -> None:
+        """Take a circuit away, damaged or not. Raises ProblemError 404, UserError where it cannot be removed."""
+        with self._writing:
+            self._state(circuit_id)
+            delete_circuit(self._workspace, circuit_id)
+
+    def _state(self, circuit_id: str) -> Changed:
+        """Raises ProblemError 404."""
+        try:
+            state = self._changed(circuit_id)
+        except StoreError:
+            state = None
+        if state is None:
+            remedy = "The page of circuits lists those that it has."
+            raise ProblemError(404, "No such circuit", f"This workspace has no circuit {circuit_id!r}.", remedy)
+        return state
 
     def _changed(self, circuit_id: str) -> Changed | None:
         try:

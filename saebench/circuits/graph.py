@@ -137,10 +137,9 @@ class Circuit(Plain):
         known = {node.id for node in self.nodes}
         if len(known) < len(self.nodes):
             raise ValueError("two nodes have one id")
-        for edge in self.edges:
-            for end in (edge.source, edge.target):
-                if end not in known:
-                    raise ValueError(f"an edge joins {end!r}, which is no node of the circuit")
+        strange = {end for edge in self.edges for end in (edge.source, edge.target)} - known
+        if strange:
+            raise ValueError(f"an edge joins {min(strange)!r}, which is no node of the circuit")
         return self
 
     @property

@@ -68,6 +68,10 @@ def test_from_a_task_to_a_circuit_and_on_to_other_tools(workspace: Path, tmp_pat
     file = tmp_path / "graph.json"
     assert run_line(monkeypatch, capsys, "circuit", "export", "mine", file, "--workspace", workspace)[0] == 0
     assert len(json.loads(file.read_text())["nodes"]) == len(found.nodes)
+    assert run_line(monkeypatch, capsys, "circuit", "delete", "mine", "--workspace", workspace)[0] == 0
+    assert not circuit_path(workspace, "mine").exists()
+    code, _, error = run_line(monkeypatch, capsys, "circuit", "delete", "mine", "--workspace", workspace)
+    assert (code, error) == (1, f"error: the workspace {workspace} has no circuit 'mine'; it has: none")
 
 
 def test_killed_and_run_again(workspace: Path):

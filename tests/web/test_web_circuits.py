@@ -3,7 +3,6 @@
 import json
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import synthetic
@@ -17,11 +16,8 @@ from saebench.circuits.attribution import AttributionGraph
 from saebench.circuits.exchange import import_circuit
 from saebench.circuits.files import read_circuit, write_circuit
 from saebench.circuits.prune import by_influence
-from saebench.circuits.tasks.files import find_task
-from saebench.errors import UserError
 from saebench.lm import load_lm
 from store import Annotations
-from web.live import edges
 
 
 @pytest.fixture
@@ -164,6 +160,29 @@ def test_nodes_are_put_together_and_taken_apart(own: Path, here: TestClient):
     assert [group.name for group in read_circuit(own, "brackets").supernodes] == ["early"]
 
 
+def test_a_deleted_circuit_is_gone_from_everywhere(own: Path, here: TestClient):
+    node = next(one for one in read_circuit(own, "brackets").nodes if one.kind == "feature")
+    feature = f"/saes/{synthetic.SAE}/features/{node.feature}"
+    first = here.get(feature)
+    assert "/circuits/brackets?" in first.text
+    (own / "circuits" / "torn.json").write_text("{")
+    for headers in ({"Origin": "https://elsewhere.example"}, {"Sec-Fetch-Site": "cross-site"}):
+        for method, body in (("DELETE", None), ("PATCH", {"title": "x"})):
+            assert here.request(method, "/circuits/brackets", json=body, headers=headers).status_code == 403
+    assert here.patch("/circuits/brackets", json={"title": " Brackets "}).status_code == 204
+    assert read_circuit(own, "brackets").title == "Brackets"
+    assert here.patch("/circuits/none", json={"title": "x"}).status_code == 404
+    for name in ("brackets", "torn"):
+        assert here.delete(f"/circuits/{name}").status_code == 204
+        assert here.delete(f"/circuits/{name}").status_code == 404
+    assert [row["id"] for row in here.get("/circuits.json").json()["circuits"]] == ["by-position", "hostile"]
+    assert sorted(path.name for path in (own / "circuits").iterdir()) == ["by-position.json", "hostile.json"]
+    for path in ("", ".json", "/graph.json", "/attribution.json"):
+        assert here.get(f"/circuits/brackets{path}").status_code == 404
+    again = here.get(feature, headers={"if-none-match": first.headers["etag"]})
+    assert (again.status_code, "/circuits/brackets?" in again.text) == (200, False)
+
+
 def test_what_is_exported_can_be_imported(own: Path, here: TestClient):
     circuit = read_circuit(own, "by-position")
     node = next(node for node in circuit.nodes if node.kind == "feature")
@@ -180,28 +199,16 @@ def test_what_is_exported_can_be_imported(own: Path, here: TestClient):
     assert min(abs(link["weight"]) for link in part["links"]) >= 0.05
 
 
-def test_an_edge_is_tested_by_whoever_can(own: Path, here: TestClient, monkeypatch: pytest.MonkeyPatch):
+def test_edges_that_cannot_be_tested(own: Path, here: TestClient):
     circuit = read_circuit(own, "brackets")
     edge = circuit.edges[0]
     asked = {"source": edge.source, "target": edge.target, "examples": 4}
     assert here.get("/circuits/brackets/edge.json", params=asked).json()["edge"]["weight"] == edge.weight
-
-    def tester(lm, saes, task, given, source, target, n):
-        assert (set(saes), lm.tokenizer is not None) == (set(circuit.saes), True)
-        assert (task, given.id) == (find_task(own, "close-bracket"), "brackets")
-        assert (source, target, n) == (edge.source, edge.target, 4)
-        return SimpleNamespace(predicted=edge.weight, measured=0.5, n=n)
-
-    monkeypatch.setattr(edges, "edge_tester", lambda: tester)
-    found = here.post("/circuits/brackets/edges/test", json=asked).json()
-    assert found == {"source": edge.source, "target": edge.target, "predicted": edge.weight, "measured": 0.5, "n": 4}
-
-    def refuses(*_: object):
-        raise UserError("the task does not fit")
-
-    monkeypatch.setattr(edges, "edge_tester", lambda: refuses)
-    refused = here.post("/circuits/brackets/edges/test", json=asked)
-    assert (refused.status_code, refused.json()["cause"]) == (422, "the task does not fit.")
+    changed = circuit.model_copy(update={"id": "old", "provenance": {"task": {"sha256": "0" * 64}}})
+    write_circuit(own, changed)
+    refused = here.post("/circuits/old/edges/test", json=asked)
+    assert refused.status_code == 422
+    assert "has changed since circuit 'old' was found" in refused.json()["cause"]
     backwards = {"source": edge.target, "target": edge.source}
     assert here.post("/circuits/brackets/edges/test", json=backwards).status_code == 404
     off = TestClient(web.create_app(own), "http://127.0.0.1")

@@ -5,9 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from graph_page import shown
 from playwright.sync_api import Page, expect
 from screens import SIZES
 
+from saebench.circuits.files import circuit_ids, read_circuit, write_circuit
 from saebench.circuits.tasks.files import find_task
 from web.jobs.runner import JobRunner
 
@@ -26,16 +28,12 @@ def home(served, own: Path) -> str:
     return served(own)
 
 
-def shown(page: Page) -> None:
-    expect(page.locator("#graph[data-drawn=yes]")).to_be_visible()
-
-
 def test_a_pair_of_prompts_starts_a_job(opened: Open, home: str, own: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(JobRunner, "_run", lambda self, job: self._end(job, "done"))
     page = opened(f"{home}/circuits")
     expect(page.get_by_label("clean prompt")).to_be_hidden()
     page.get_by_label("a pair of prompts").check()
-    expect(page.get_by_label("task", exact=True)).to_be_hidden()
+    expect(page.locator("[name=task]")).to_be_hidden()
     page.get_by_label("name of the task").fill("typed")
     page.get_by_role("button", name="Find it").click()
     expect(page.locator(".finding .said")).to_contain_text("clean: is empty")
@@ -48,6 +46,34 @@ def test_a_pair_of_prompts_starts_a_job(opened: Open, home: str, own: Path, monk
     expect(page.locator("#job .state")).to_have_text("done")
     expect(page.get_by_role("link", name="The circuit")).to_have_attribute("href", "/circuits/typed.attrib")
     assert find_task(own, "typed").pairs[0].clean == "y = {1, 2"
+
+
+def test_a_circuit_is_renamed_and_deleted(opened: Open, home: str, own: Path):
+    circuit = read_circuit(own, "brackets")
+    write_circuit(own, circuit.model_copy(update={"id": "passing"}))
+    (own / "circuits" / "torn.json").write_text("{")
+    page = opened(f"{home}/circuits/passing")
+    page.get_by_text("Rename", exact=True).click()
+    page.get_by_label("Title").fill("What <b>closes</b> it")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("h1")).to_have_text("What <b>closes</b> it")
+    assert read_circuit(own, "passing") == circuit.model_copy(
+        update={"id": "passing", "title": "What <b>closes</b> it"}
+    )
+    asked: list[str] = []
+    page.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+    page.get_by_role("button", name="Delete this circuit").click()
+    assert asked == ["Delete the circuit passing for good, with its supernodes? Its task and its SAEs stay."]
+    assert "passing" in circuit_ids(own)
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Delete this circuit").click()
+    page.wait_for_url("**/circuits")
+    expect(page.locator(".circuits tbody")).not_to_contain_text("passing")
+    assert "passing" not in circuit_ids(own)
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.locator("tr", has_text="torn").get_by_role("button", name="Delete").click()
+    expect(page.locator(".circuits tbody")).not_to_contain_text("torn")
+    assert circuit_ids(own) == ["brackets", "by-position", "hostile"]
 
 
 def test_from_the_list_to_a_comparison_and_back_to_a_node(opened: Open, home: str):

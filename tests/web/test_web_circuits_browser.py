@@ -1,40 +1,24 @@
 """A circuit's page in a real Chromium: what a person does with the graph, the panel, the table, the groups."""
 
 import json
+import math
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import synthetic
-from playwright.sync_api import Page, expect
+from graph_page import place, places, shown
+from playwright.sync_api import Browser, Page, expect
 from screens import drawn
 
 from saebench.circuits import Circuit
 from saebench.circuits.files import read_circuit
-from web.live import edges
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Page]
 
-# Where nodes and edges stand: the page's own layout, asked for what the page draws at its address.
-PLACES = """async () => {
-  const from = document.querySelector('script[src$="circuit.js"]').src.replace('circuit.js', '');
-  const modules = ['circuit_sift.js', 'circuit_layout.js'].map((name) => import(from + name));
-  const [{ nodesOf, sift }, { arrange }] = await Promise.all(modules);
-  const query = new URLSearchParams(location.search);
-  const names = ['q', 'layer', 'site', 'node', 'source', 'target', 'group'];
-  const chosen = Object.fromEntries(names.map((name) => [name, query.get(name) ?? '']));
-  for (const name of ['node_threshold', 'edge_threshold']) chosen[name] = Number(query.get(name));
-  const graph = await (await fetch(document.querySelector('#sieve').dataset.graph)).json();
-  const canvas = document.querySelector('#graph');
-  const [width, height] = [canvas.clientWidth, canvas.clientHeight];
-  const { items, edges } = sift(graph, nodesOf(graph), chosen);
-  arrange(items, { width, height, left: width < 500 ? 68 : 96, bottom: graph.tokens.length ? 24 : 4 });
-  const middle = ({ source: a, target: b, ids, weight }) => ({ ids, weight, x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 });
-  return { nodes: Object.fromEntries(items.map(({ id, x, y, r }) => [id, { x, y, r }])), edges: edges.map(middle) };
-}"""
 PIXEL = """([x, y]) => {
   const copy = Object.assign(document.createElement('canvas'), { width: 1, height: 1 });
   const pen = copy.getContext('2d', { willReadFrequently: true });
@@ -58,10 +42,6 @@ def home(served, own: Path) -> str:
 @pytest.fixture
 def brackets(own: Path) -> Circuit:
     return read_circuit(own, "brackets")
-
-
-def shown(page: Page) -> None:
-    expect(page.locator("#graph[data-drawn=yes]")).to_be_visible()
 
 
 def test_thresholds_filters_and_search_sift_nodes_and_edges(opened: Open, home: str, brackets: Circuit):
@@ -128,10 +108,10 @@ def test_influence_is_pruned_by_the_server(opened: Open, home: str):
 def test_colour_says_the_sign(opened: Open, home: str, brackets: Circuit, theme: str):
     page = opened(f"{home}/circuits/brackets", theme)
     shown(page)
-    places = page.evaluate(PLACES)["nodes"]
-    strongest = sorted((n for n in brackets.nodes if n.id in places), key=lambda n: -abs(n.effect))[:8]
+    nodes = places(page)["nodes"]
+    strongest = sorted((n for n in brackets.nodes if n.id in nodes), key=lambda n: -abs(n.effect))[:8]
     for node in strongest:
-        red, green, _ = page.evaluate(PIXEL, [places[node.id]["x"], places[node.id]["y"]])
+        red, green, _ = page.evaluate(PIXEL, [nodes[node.id]["x"], nodes[node.id]["y"]])
         assert (green > red) == (node.effect > 0), node
 
 
@@ -139,13 +119,12 @@ def test_a_click_on_a_node_shows_its_feature_inputs_and_outputs(opened: Open, ho
     page = opened(f"{home}/circuits/brackets")
     shown(page)
     degree = {n.id: sum(n.id in (e.source, e.target) for e in brackets.edges) for n in brackets.nodes}
-    places = page.evaluate(PLACES)["nodes"]
-    inner = [n for n in brackets.nodes if n.kind == "feature" and n.id in places and n.feature not in synthetic.DEAD]
+    nodes = places(page)["nodes"]
+    inner = [n for n in brackets.nodes if n.kind == "feature" and n.id in nodes and n.feature not in synthetic.DEAD]
     node = max(inner, key=lambda n: degree[n.id])
-    place = {axis: places[node.id][axis] for axis in ("x", "y")}
-    page.locator("#graph").hover(position=place)
+    page.locator("#graph").hover(position=place(nodes[node.id]))
     expect(page.locator("#status")).to_contain_text(str(node.feature))
-    page.locator("#graph").click(position=place)
+    page.locator("#graph").click(position=place(nodes[node.id]))
     panel = page.locator("#panel")
     expect(panel.locator("h2")).to_have_text(str(node.feature))
     outputs = [e for e in brackets.edges if e.source == node.id]
@@ -166,31 +145,6 @@ def test_a_click_on_a_node_shows_its_feature_inputs_and_outputs(opened: Open, ho
     expect(panel.locator("h2")).to_have_text(str(node.feature))
     page.reload()
     expect(panel.locator("h2")).to_have_text(str(node.feature))
-
-
-def test_an_edge_is_tested_predicted_against_measured(
-    opened: Open, home: str, brackets: Circuit, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(
-        edges, "edge_tester", lambda: lambda *given: SimpleNamespace(predicted=0.42, measured=-0.21, n=given[-1])
-    )
-    page = opened(f"{home}/circuits/brackets?edge_threshold=0.5")
-    shown(page)
-    places = page.evaluate(PLACES)
-    nodes = places["nodes"].values()
-    lonely = [e for e in places["edges"] if all(abs(e["x"] - n["x"]) + abs(e["y"] - n["y"]) > 24 for n in nodes)]
-    edge = max(lonely, key=lambda e: abs(e["weight"]))
-    page.locator("#graph").click(position={"x": edge["x"], "y": edge["y"]})
-    panel = page.locator("#panel")
-    expect(panel.locator("h2")).to_have_text("Edge")
-    page.wait_for_url("**&source=*&target=*")
-    panel.get_by_label("examples").fill("5")
-    panel.get_by_role("button", name="Run it").click()
-    expect(panel.locator(".said")).to_have_text("On 5 examples.")
-    expect(panel.locator("[data-of=predicted]")).to_have_text("+0.42")
-    expect(panel.locator("[data-of=measured]")).to_have_text("−0.21")
-    page.reload()
-    expect(panel.locator("h2")).to_have_text("Edge")
 
 
 def test_an_edge_that_cannot_be_tested_says_why(opened: Open, home: str, brackets: Circuit):
@@ -215,11 +169,10 @@ def test_an_edge_that_cannot_be_tested_says_why(opened: Open, home: str, bracket
 def test_nodes_are_grouped_named_opened_and_ungrouped(opened: Open, home: str, own: Path):
     page = opened(f"{home}/circuits/by-position")
     shown(page)
-    places = page.evaluate(PLACES)["nodes"]
-    nodes = sorted((n for n in read_circuit(own, "by-position").nodes if n.id in places), key=lambda n: -abs(n.effect))
-    one, other = [n for n in nodes if n.kind == "feature"][:2]
-    place = {axis: places[one.id][axis] for axis in ("x", "y")}
-    page.locator("#graph").click(position=place, modifiers=["Shift"])
+    drawn_at = places(page)["nodes"]
+    there = (n for n in read_circuit(own, "by-position").nodes if n.id in drawn_at and n.kind == "feature")
+    one, other = sorted(there, key=lambda n: -abs(n.effect))[:2]
+    page.locator("#graph").click(position=place(drawn_at[one.id]), modifiers=["Shift"])
     expect(page.locator("#picked")).to_have_text("1 node chosen")
     page.locator(f"#nodes input[value='{other.id}']").check()
     expect(page.locator("#picked")).to_have_text("2 nodes chosen")
@@ -230,8 +183,7 @@ def test_nodes_are_grouped_named_opened_and_ungrouped(opened: Open, home: str, o
     expect(panel.locator(".members li")).to_have_count(2)
     groups = {group.name: group.nodes for group in read_circuit(own, "by-position").supernodes}
     assert set(groups["openers & <b>more"]) == {one.id, other.id}
-    places = page.evaluate(PLACES)["nodes"]
-    assert one.id not in places
+    assert one.id not in places(page)["nodes"]
     page.reload()
     expect(panel.locator(".members li")).to_have_count(2)
     panel.locator(".members a").first.click()
@@ -280,3 +232,90 @@ def test_downloads_hold_the_circuit(opened: Open, home: str, brackets: Circuit):
     with page.expect_download() as kept:
         page.get_by_role("link", name="Circuit JSON").click()
     assert Circuit.model_validate_json(Path(kept.value.path()).read_bytes()) == brackets
+
+
+def test_the_graph_is_enlarged_and_moved(opened: Open, home: str, brackets: Circuit):
+    page = opened(f"{home}/circuits/brackets")
+    shown(page)
+    found, graph, share = places(page), page.locator("#graph"), page.locator("#zoom output")
+    box = found["box"]
+    features = sorted((n for n in brackets.nodes if n.id in found["nodes"]), key=lambda n: -abs(n.effect))
+    centre = found["nodes"][features[0].id]
+    whole = page.get_by_role("button", name="Show the whole graph")
+    expect(whole).to_be_disabled()
+    graph.hover(position=place(centre))
+    page.mouse.wheel(0, 120)  # scrolls the page
+    expect(share).to_have_text("100%")
+    page.evaluate("scrollTo(0, 0)")
+    graph.hover(position=place(centre))
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -200)
+    page.keyboard.up("Control")
+    factor = math.exp(200 / 300)
+    expect(share).to_have_text(f"{round(100 * factor)}%")
+    page.wait_for_url("**?view=1.95_*")
+
+    def stands(node: str) -> dict[str, float] | None:
+        """Where a node is now: what was under the pointer has stayed there. None if it is out of view."""
+        at = {axis: centre[axis] + (found["nodes"][node][axis] - centre[axis]) * factor for axis in ("x", "y")}
+        inside = box["left"] + 8 < at["x"] < box["left"] + box["width"] - 8 and 8 < at["y"] < box["height"] - 8
+        return at if inside else None
+
+    seen = [(n, at) for n in features if n.kind == "feature" and (at := stands(n.id))]
+    assert 3 < len(seen) < len(features)
+    for node, at in seen[:6]:
+        graph.hover(position=at)
+        expect(page.locator("#status")).to_contain_text(str(node.feature))
+    node, at = seen[0]
+    corner = graph.bounding_box()
+    start = [corner["x"] + box["left"] + 3, corner["y"] + 3]
+    page.mouse.move(*start)
+    page.mouse.down()
+    page.mouse.move(start[0] + 20, start[1] + 12, steps=4)
+    page.mouse.up()  # a press that moves is no click: nothing is chosen
+    assert "node=" not in page.url
+    page.reload()
+    expect(share).to_have_text(f"{round(100 * factor)}%")
+    page.locator("#graph").focus()
+    page.keyboard.press("0")
+    expect(share).to_have_text("100%")
+    page.wait_for_url(re.compile(r"/circuits/brackets$"))
+    for key, words in (("+", "140%"), ("-", "100%"), ("-", "100%"), ("+", "140%")):
+        page.keyboard.press(key)
+        expect(share).to_have_text(words)
+    page.keyboard.press("Shift+ArrowRight")
+    page.wait_for_url("**?view=1.40_0.607_0.500")
+    whole.click()
+    expect(whole).to_be_disabled()
+    graph.click(position=place(found["nodes"][node.id]))
+    expect(page.locator("#panel h2")).to_have_text(str(node.feature))
+
+
+def test_two_fingers_enlarge_and_one_scrolls(chromium: Browser, home: str):
+    context = chromium.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.goto(f"{home}/circuits/brackets")
+    shown(page)
+    page.locator("#graph").scroll_into_view_if_needed()
+    box = page.locator("#graph").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    touch = context.new_cdp_session(page)
+
+    def fingers(kind: str, *at: tuple[float, float]) -> None:
+        points = [{"x": x, "y": y} for x, y in at]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    fingers("touchStart", (x - 20, y), (x + 20, y))
+    for apart in (30, 40, 50):
+        fingers("touchMove", (x - apart, y), (x + apart, y))
+    fingers("touchEnd")
+    expect(page.locator("#zoom output")).to_have_text("250%")
+    assert page.evaluate("visualViewport.scale") == 1
+    before = page.evaluate("scrollY")
+    fingers("touchStart", (x, y))
+    for up in (20, 60, 120):
+        fingers("touchMove", (x, y - up))
+    fingers("touchEnd")
+    page.wait_for_function("before => scrollY > before + 40", arg=before)
+    expect(page.locator("#zoom output")).to_have_text("250%")
+    context.close()

@@ -1,6 +1,5 @@
 """An edge of a circuit tested by intervening: what it predicts against what happens."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from saebench.circuits.tasks.files import find_task
@@ -26,13 +25,8 @@ def live_edge_test(
     if not circuit.saes:
         raise UserError(f"circuit {circuit.id} has no SAEs in this workspace, so that nothing can be intervened on")
     task = find_task(workspace, circuit.task)
+    from saebench.circuits.testing import cut_edge  # needs torch, which the pages do not
+
     with live.using(*dict.fromkeys(circuit.saes.values())) as use:
         saes = {hook_point: use.saes[sae].sae for hook_point, sae in circuit.saes.items()}
-        return edge_tester()(use.lm, saes, task, circuit, source, target, n_examples)
-
-
-def edge_tester() -> "Callable[..., EdgeTest]":
-    """The function that tests edges. It needs torch, so that it is imported when it is asked for."""
-    from saebench.circuits.testing import cut_edge
-
-    return cut_edge
+        return cut_edge(use.lm, saes, task, circuit, source, target, n_examples)

@@ -80,6 +80,8 @@ class Live:
         try:
             with self._lock:
                 opened = {sae_id: self._sae(sae_id) for sae_id in sae_ids}
+                while len(self._saes) > max(KEPT_SAES, len(opened)):  # all of a circuit's, that it be tested again
+                    self._saes.pop(next(iter(self._saes)))
                 first, *others = opened.values()
                 for sae_id, other in zip(sae_ids[1:], others, strict=True):
                     if other.model["sha256"] != first.model["sha256"]:
@@ -113,7 +115,7 @@ class Live:
         return OpenedModel(lm, SourceTokenizer(lm.tokenizer))
 
     def _sae(self, sae_id: str) -> OpenedSae:
-        """An SAE and where it reads; the last few are kept, until their files are written anew."""
+        """An SAE and where it reads, kept until its file is written anew."""
         from saebench.interventions import Hooked
         from saebench.saes import SAE
 
@@ -129,8 +131,6 @@ class Live:
                 raise CannotOpenError(f"SAE {sae_id} cannot be opened: {error}") from None
             kept = OpenedSae(Hooked(sae, hook_point), made, written)
         self._saes[sae_id] = kept
-        while len(self._saes) > KEPT_SAES:
-            self._saes.pop(next(iter(self._saes)))
         return kept
 
 

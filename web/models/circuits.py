@@ -149,6 +149,12 @@ class EdgeTested(BaseModel):
     n: int = Field(description="examples")
 
 
+class Title(BaseModel):
+    """What a circuit is called; empty: as its task."""
+
+    title: str = Field(max_length=200)
+
+
 class Members(BaseModel):
     """The nodes of a supernode; each leaves the one that it was in."""
 
@@ -187,3 +193,4 @@ class CircuitComparePage(BaseModel):
     n_edges: dict[Show, int] = {}
     nodes: list[ComparedNode] = []
     edges: list[ComparedEdge] = []
+    ends: dict[str, Node] = Field({}, description="the nodes that these edges join, by id")

@@ -10,7 +10,7 @@ from saebench.circuits.attribution import AttributionGraph
 from saebench.circuits.exchange import export_circuit, graph_json
 from web.errors import RESPONSES
 from web.live import live_edge_test
-from web.models.circuits import EdgePage, EdgeTested, EdgeWanted, GraphData, Members, NodePage
+from web.models.circuits import EdgePage, EdgeTested, EdgeWanted, GraphData, Members, NodePage, Title
 from web.rendering import json_answer, page
 from web.routes.model import MODEL_RESPONSES, answering, live_of
 from web.routes.params import Here
@@ -34,11 +34,23 @@ def circuit_json(here: Here, circuit_id: CircuitId) -> Circuit:
 @router.get("/circuits/{circuit_id}", response_class=HTMLResponse)
 def circuit_page(request: Request, here: Here, circuit_id: CircuitId) -> HTMLResponse:
     """A circuit's page. What is chosen on it is in its address, which the page itself reads."""
-    others = [row.id for row in here.circuits.summaries() if row.id != circuit_id and row.problem is None]
+    others = here.circuits.others(circuit_id)
     figures = here.circuits.kept(circuit_id, "curves", curve_figures)
     view = CircuitView(here.circuits.find(circuit_id), figures)
     influence = request.query_params.get("influence")
     return page("circuit.html", page=view, others=others, influence=influence)
+
+
+@router.patch("/circuits/{circuit_id}", status_code=status.HTTP_204_NO_CONTENT)
+def rename(here: Here, circuit_id: CircuitId, body: Title) -> None:
+    """Give a circuit another title; its id stays."""
+    here.circuits.change(circuit_id, lambda circuit: circuit.model_copy(update={"title": body.title.strip()}))
+
+
+@router.delete("/circuits/{circuit_id}", status_code=status.HTTP_204_NO_CONTENT)
+def delete(here: Here, circuit_id: CircuitId) -> None:
+    """Take a circuit away for good; its task and its SAEs stay."""
+    here.circuits.delete(circuit_id)
 
 
 @router.get("/circuits/{circuit_id}/graph.json", response_model=GraphData)

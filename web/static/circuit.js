@@ -5,11 +5,12 @@ import { Drawing } from "./circuit_canvas.js";
 import { fetchInto, idle, showGroup } from "./circuit_panel.js";
 import { nodesOf, sift } from "./circuit_sift.js";
 import { NodeTable } from "./circuit_table.js";
+import { readView, viewText } from "./circuit_zoom.js";
 
 const form = document.querySelector("#sieve");
 const grouping = document.querySelector("#grouping");
 const status = document.querySelector("#status");
-const FILTERS = ["node_threshold", "edge_threshold", "influence", "layer", "site", "q"];
+const FILTERS = ["node_threshold", "edge_threshold", "influence", "layer", "site", "q", "view"];
 const OPEN = ["node", "source", "target", "group"];
 const chosen = {};
 const picked = new Set();
@@ -78,6 +79,7 @@ function choose(what) {
   Object.assign(chosen, { node: "", source: "", target: "", group: "" }, what);
   history.pushState(null, "", address());
   show();
+  drawing.reveal();
   open();
 }
 
@@ -115,6 +117,11 @@ async function load() {
 }
 
 let timer;
+function remember() {
+  clearTimeout(timer);
+  timer = setTimeout(() => history.replaceState(null, "", address()), 250);
+}
+
 form.addEventListener("input", (event) => {
   const { name, value } = event.target;
   if (!graph || name === "influence") return;
@@ -130,8 +137,7 @@ form.addEventListener("input", (event) => {
     event.target.value = typed;
   } else chosen[name] = value;
   show();
-  clearTimeout(timer);
-  timer = setTimeout(() => history.replaceState(null, "", address()), 250);
+  remember();
 });
 form.elements.influence.addEventListener("change", async (event) => {
   chosen.influence = event.target.value;
@@ -151,12 +157,19 @@ document.addEventListener("click", (event) => {
   const { node, source, target, openGroup } = link.dataset;
   choose(openGroup ? { group: openGroup } : node ? { node } : { source, target });
 });
-addEventListener("popstate", () => { read(); settle(); show(); open(); });
+addEventListener("popstate", () => {
+  read();
+  settle();
+  drawing.zoom.set(readView(chosen.view));
+  show();
+  open();
+});
 
 read();
 load().then(() => {
   const canvas = document.querySelector("#graph");
-  drawing = new Drawing(canvas, { sites: graph.sites, tokens: graph.tokens, choose, pick, say });
+  const moved = (view) => { chosen.view = viewText(view); remember(); };
+  drawing = new Drawing(canvas, { sites: graph.sites, tokens: graph.tokens, view: readView(chosen.view), choose, pick, say, moved });
   table = new NodeTable(document.querySelector("#nodes"), { pick, address: ofNode });
   settle();
   show();

@@ -3,9 +3,11 @@
 
 import { arrange } from "./circuit_layout.js";
 import { readable, siteName, signed } from "./circuit_sift.js";
+import { magnify, Zoom } from "./circuit_zoom.js";
 
 const REACH = 5; // CSS pixels around a node or an edge that mean it
 const STEPS = 20;
+const [NARROWEST, SQUEEZED] = [20, 40]; // room that a label needs at all, and from which on it may be made narrower
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const along = (edge, t) => {
@@ -25,14 +27,17 @@ function shape(pen, { kind, x, y, r }) {
 }
 
 export class Drawing {
-  /** `choose` is told what is clicked: {node}, {group}, {source, target}, or {} for nothing; `pick` a node, with shift. */
-  constructor(canvas, { sites, tokens, choose, pick, say }) {
+  /** `choose` is told what is clicked: {node}, {group}, {source, target}, or {} for nothing; `pick` a node, with shift;
+   * `moved` which part is in view. */
+  constructor(canvas, { sites, tokens, view, choose, pick, say, moved }) {
     Object.assign(this, { canvas, sites, tokens, say, items: [], edges: [], picked: new Set() });
+    this.zoom = new Zoom(canvas, document.querySelector("#zoom"), { view, box: () => this.box(), moved: (seen) => { this.fit(); moved(seen); } });
     new ResizeObserver(() => this.fit()).observe(canvas);
     document.addEventListener("theme", () => this.later());
     canvas.addEventListener("pointermove", (event) => this.hover(this.at(event)));
     canvas.addEventListener("pointerleave", () => this.hover({}));
     canvas.addEventListener("click", (event) => {
+      if (this.zoom.dragged) return undefined;
       const { item, edge } = this.at(event);
       if (item && event.shiftKey) return pick(item);
       if (item) return choose(item.kind === "group" ? { group: item.name } : { node: item.id });
@@ -60,7 +65,20 @@ export class Drawing {
     const left = width < 500 ? 68 : 96;
     this.frame = { width, height, left, bottom: this.tokens.length ? 24 : 4 };
     Object.assign(this.frame, arrange(this.items, this.frame));
+    magnify(this.items, this.frame, this.box(), this.zoom.view);
     this.later();
+  }
+
+  /** Move what is chosen into view, if it is not. */
+  reveal() {
+    const item = this.items.find((one) => this.isChosen(one));
+    if (item) this.zoom.reveal(item);
+  }
+
+  /** The part of the canvas that nodes are in. */
+  box() {
+    const { left, width, height, bottom } = this.frame;
+    return { left, top: 0, width: width - left, height: height - bottom };
   }
 
   later() {
@@ -75,9 +93,14 @@ export class Drawing {
     pen.font = `11px ${getComputedStyle(document.body).fontFamily}`;
     this.shades = Object.fromEntries(["active", "negative", "muted", "text", "line", "accent", "ground", "faint"].map((name) => [name, colour(`--${name}`)]));
     this.drawFrame(pen);
+    const { left, top, width, height } = this.box();
+    pen.save();
+    pen.beginPath();
+    pen.rect(left, top, width, height);
+    pen.clip();
     this.drawEdges(pen);
     this.drawNodes(pen);
-    pen.globalAlpha = 1;
+    pen.restore();
     this.canvas.dataset.drawn = "yes";
   }
 
@@ -90,11 +113,12 @@ export class Drawing {
     pen.textAlign = "left";
     let last = -Infinity;
     for (const row of [...rows].reverse()) {
+      if (row.y > height - bottom || row.y + row.height < 0) continue;
       pen.beginPath();
       pen.moveTo(left, Math.round(row.y) + 0.5);
       pen.lineTo(width, Math.round(row.y) + 0.5);
       pen.stroke();
-      const middle = row.y + row.height / 2;
+      const middle = (Math.max(row.y, 0) + Math.min(row.y + row.height, height - bottom)) / 2;
       if (middle - last < 12) continue; // a label for as many rows as there is room for
       last = middle;
       pen.fillText(siteName(this.sites[row.row]), 2, middle, left - 6);
@@ -105,7 +129,7 @@ export class Drawing {
       const text = readable(this.tokens[column.position] ?? String(column.position));
       const middle = column.x + column.width / 2;
       const half = Math.min(pen.measureText(text).width, column.width) / 2;
-      if (middle - half < end + 4) continue;
+      if (middle - half < end + 4 || middle - half < left || middle + half > width) continue;
       end = middle + half;
       pen.fillText(text, middle, height - bottom / 2, column.width);
     }
@@ -152,15 +176,17 @@ export class Drawing {
         pen.stroke();
       }
       const named = item.kind === "token" && this.tokens.length; // below its column already
-      if (!item.faint && !named && (item.room >= 44 || item.kind === "group")) this.label(pen, item);
+      if (!item.faint && !named && (item.room >= NARROWEST || item.kind === "group")) this.label(pen, item);
     }
   }
 
   label(pen, item) {
-    const text = readable(item.name);
-    const room = Math.max(item.room, item.kind === "group" ? 90 : 0);
+    const name = readable(item.name);
+    const text = name.length > 18 ? `${name.slice(0, 17)}…` : name;
+    const room = Math.max(item.room, item.kind === "group" ? 90 : 0) - 4;
+    if (room < SQUEEZED && pen.measureText(text).width > room) return; // in less room it could not be read
     pen.fillStyle = item.kind === "group" ? this.shades.text : this.shades.muted;
-    pen.fillText(text.length > 18 ? `${text.slice(0, 17)}…` : text, item.x, item.y + item.r + 2, room - 4);
+    pen.fillText(text, item.x, item.y + item.r + 2, room);
   }
 
   isChosen(item) {
@@ -169,6 +195,8 @@ export class Drawing {
   }
 
   at({ offsetX, offsetY }) {
+    const { left, height } = this.box();
+    if (offsetX < left - REACH || offsetY > height + REACH) return {};
     let [item, least] = [undefined, Infinity];
     for (const one of this.items) {
       const away = Math.hypot(one.x - offsetX, one.y - offsetY) - one.r;
@@ -197,7 +225,7 @@ export class Drawing {
   hover(under) {
     if (under.item === this.under?.item && under.edge === this.under?.edge) return;
     this.under = under;
-    this.canvas.style.cursor = under.item || under.edge ? "pointer" : "";
+    this.canvas.style.cursor = under.item || under.edge ? "pointer" : this.zoom.view.zoom > 1 ? "grab" : "";
     this.say(under.item ? this.words(under.item) : under.edge ? `${this.short(under.edge.source)} → ${this.short(under.edge.target)} · weight ${signed(under.edge.weight)}` : "");
     this.later();
   }

@@ -45,5 +45,6 @@ function place(cell, x, y, wide, high, largest) {
     item.y = y + 5 + (line + 0.5) * dy;
     item.r = item.kind === "group" ? Math.max(most, 6) : Math.max(most * (0.45 + 0.55 * Math.sqrt(Math.abs(item.effect) / largest)), 1.2);
     item.room = Math.min(dx, dy * 2.2);
+    if (lines === 1 && item.room >= LABELLED) item.y -= 4; // the label below it stays off the line
   });
 }

@@ -1,11 +1,15 @@
 """A circuit: what its page says of it, what it draws, and the circuit itself, pruned."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float
+
 from saebench.circuits import Circuit, Node
-from saebench.circuits.prune import by_influence, by_thresholds, strongest
+from saebench.circuits.prune import by_influence, by_thresholds, links
 from web.errors import ProblemError
 from web.figures.circuits import curves
 from web.figures.frame import Figure
@@ -99,7 +103,8 @@ def graph_data(here: Workspace, circuit_id: str, influence: float | None) -> dic
 
     def make(circuit: Circuit) -> tuple[Circuit, dict[str, Any]]:
         part = pruned(circuit, influence)
-        ordered = part.model_copy(update={"nodes": sorted(part.nodes, key=lambda node: -abs(node.effect))})
+        falling = np.argsort(-np.abs([node.effect for node in part.nodes]), kind="stable")
+        ordered = part.model_copy(update={"nodes": [part.nodes[i] for i in falling]})
         return ordered, columns(ordered)
 
     circuit, drawn = here.circuits.kept(circuit_id, ("graph", influence), make)
@@ -108,12 +113,11 @@ def graph_data(here: Workspace, circuit_id: str, influence: float | None) -> dic
 
 
 def columns(circuit: Circuit) -> dict[str, Any]:
-    """The same, but for what people call the nodes."""
-    nodes = circuit.nodes
-    place = {node.id: i for i, node in enumerate(nodes)}
+    """The same, but for what people call the nodes; numbers as arrays, which go into JSON as they are."""
+    nodes, edges = circuit.nodes, links(circuit)
+    shown = np.argsort(-np.abs(edges.weights), kind="stable")[:SENT_EDGES]
     sites = list(dict.fromkeys([*circuit.sites, *(node.site for node in nodes)]))
     row = {site: i for i, site in enumerate(sites)}
-    edges = strongest(circuit.edges, SENT_EDGES)
     return {
         "sites": sites,
         "nodes": {
@@ -122,14 +126,14 @@ def columns(circuit: Circuit) -> dict[str, Any]:
             "site": [row[node.site] for node in nodes],
             "layer": [node.layer for node in nodes],
             "position": [node.position for node in nodes],
-            "effect": [_short(node.effect) for node in nodes],
-            "activation": [_short(node.activation) for node in nodes],
+            "effect": short([node.effect for node in nodes]),
+            "activation": short([node.activation for node in nodes]),
             "name": [node_name(node) for node in nodes],
         },
         "edges": {
-            "source": [place[edge.source] for edge in edges],
-            "target": [place[edge.target] for edge in edges],
-            "weight": [_short(edge.weight) for edge in edges],
+            "source": edges.sources[shown],
+            "target": edges.targets[shown],
+            "weight": short(edges.weights[shown]),
         },
         "n_edges": len(circuit.edges),
         "supernodes": [group.model_dump() for group in circuit.supernodes],
@@ -177,5 +181,12 @@ def site_name(site: str) -> str:
     return block + site_kind(site)
 
 
-def _short(value: float) -> float:
-    return float(f"{value:.{DIGITS}g}")
+def short(values: Sequence[float] | Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Numbers to `DIGITS` significant digits, as JSON writes them: not .12340000000000001."""
+    exact = np.asarray(values, np.float64)
+    size = np.floor(np.log10(np.abs(exact), out=np.zeros_like(exact), where=exact != 0)).clip(-300, 300)
+    places = DIGITS - 1 - size
+    power = 10.0 ** np.abs(places)  # whole numbers are divided or multiplied by it, so that what comes is the nearest
+    with np.errstate(over="ignore"):  # in the product of a number that is divided
+        digits = np.rint(np.where(places < 0, exact / power, exact * power))
+    return np.where(places < 0, digits * power, digits / power)

@@ -1,5 +1,6 @@
 """Two circuits side by side."""
 
+from saebench.circuits import Node
 from saebench.circuits.comparison import CircuitComparison, compare_circuits
 from web.models.circuits import CircuitComparePage, ComparedEdge, ComparedNode, Show
 from web.views.circuit import names
@@ -31,8 +32,14 @@ def circuit_pair(here: Workspace, a: str | None, b: str | None, show: Show, page
             },
             "nodes": nodes[part],
             "edges": edges[part],
+            "ends": _ends(found, edges[part]),
         }
     )  # fmt: skip
+
+
+def _ends(found: CircuitComparison, edges: list[ComparedEdge]) -> dict[str, Node]:
+    known = {node.id: node for node in (*(pair.a for pair in found.shared), *found.only_a, *found.only_b)}
+    return {end: known[end] for edge in edges for end in (edge.source, edge.target)}
 
 
 def _shown(found: CircuitComparison, show: Show) -> tuple[list[ComparedNode], list[ComparedEdge]]:
