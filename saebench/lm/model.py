@@ -109,8 +109,9 @@ class LanguageModel:
 
     def traced(self, tokens: Int[Tensor, "batch context"], hook_points: Sequence[str] = ()) -> Traced:
         """What `run` gives, in a pass that can be differentiated in the embedded tokens, which it gives too."""
-        places = self._plain_places(hook_points)
-        embedding = self.bridge.embed if places is None or self._only_bridged else self.plain.get_input_embeddings()
+        twin: Any = self.plain
+        bridged = self._plain_places(hook_points) is None or self._only_bridged
+        embedding = self.bridge.embed if bridged else twin.get_input_embeddings()
         with torch.enable_grad(), leaf_output(embedding) as embedded:
             logits, found, cache = self._run(tokens, hook_points, None)
         return Traced(logits, found, cache, embedded())
@@ -118,8 +119,8 @@ class LanguageModel:
     @torch.no_grad()
     def embeddings(self) -> Float[Tensor, "vocab d_model"]:
         """What every token of the vocabulary is embedded as."""
-        embedding: Any = self.plain.get_input_embeddings()
-        return embedding(torch.arange(self.d_vocab, device=self.device))
+        twin: Any = self.plain
+        return twin.get_input_embeddings()(torch.arange(self.d_vocab, device=self.device))
 
     def _run(
         self, tokens: Int[Tensor, "batch new"], hook_points: Sequence[str], cache: Any

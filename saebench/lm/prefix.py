@@ -18,5 +18,6 @@ def can_be_cut(cache: Any) -> bool:
 
 def cut(cache: DynamicCache, rows: Int[Tensor, " some"], length: int) -> DynamicCache:
     """The first `length` tokens of some rows of a cache, as a cache of its own, without gradients."""
-    kept = [(layer.keys, layer.values) for layer in cache.layers]
-    return DynamicCache([tuple(side.detach()[rows, :, :length] for side in sides) for sides in kept])
+    layers: Any = cache.layers
+    sides = ((layer.keys.detach(), layer.values.detach()) for layer in layers)
+    return DynamicCache([(keys[rows, :, :length], values[rows, :, :length]) for keys, values in sides])

@@ -117,7 +117,7 @@ def allowed_tokens(lm: LanguageModel, pieces: Sequence[bytes]) -> Int[Tensor, " 
 def measure(lm: LanguageModel, prompts: Prompts, pieces: Sequence[bytes], prompt: Int[Tensor, " n"]) -> DreamPrompt:
     """A prompt by itself: its text, what it does, and whether its text is these tokens."""
     tokens = prompt.tolist()
-    text = lm.tokenizer.decode(tokens, clean_up_tokenization_spaces=False)
+    text = str(lm.tokenizer.decode(tokens, clean_up_tokenization_spaces=False))
     activations = prompts.by_token(prompt).tolist()
     return DreamPrompt(
         text=text,
