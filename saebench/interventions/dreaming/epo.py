@@ -9,6 +9,7 @@ Decisions: a child never gets the token that it has already. Parents compete bes
 becomes worse but at a restart; what a restart drops is remembered, since the frontier is of everything seen.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, Self, TypeVar
 
@@ -106,7 +107,8 @@ def epo(
         UserError: scores that are not finite.
     """
     generator = torch.Generator().manual_seed(seed)
-    penalties = torch.logspace(*torch.tensor([config.least_penalty, config.largest_penalty]).log10(), config.population)
+    least, largest = math.log10(config.least_penalty), math.log10(config.largest_penalty)
+    penalties = torch.logspace(least, largest, config.population)
     first = torch.randint(len(allowed), (config.population, config.tokens), generator=generator)
     members, seen = allowed[first], []
     for done in range(1, config.iterations + 1):

@@ -1,4 +1,4 @@
-"""The corpus examples that a dream is compared with: as long as its prompts, and ending where the feature is strongest."""
+"""The corpus examples that a dream is compared with: as long as its prompts, and ending at the feature's peak."""
 
 from dataclasses import dataclass
 
