@@ -39,8 +39,8 @@ class Target:
 
     def pre_activation(self, x: Float[Tensor, "rows d_in"]) -> Float[Tensor, " rows"]:
         """What the search follows, differentiable in x."""
-        read = normalise(x) if self._layer_norm else x.float()
-        return (read - self._centre) @ self._slope + self._bias
+        read = (normalise(x) if self._layer_norm else x).to(self._slope)
+        return ((read - self._centre) @ self._slope + self._bias).to(x.device)
 
     @torch.no_grad()
     def activation(self, x: Float[Tensor, "rows d_in"]) -> Float[Tensor, " rows"]:
@@ -50,6 +50,6 @@ class Target:
             UserError: it cannot, as an SAE whose threshold has never been estimated.
         """
         try:
-            return self._activations(x)[:, 0]
+            return self._activations(x.to(self._slope))[:, 0].to(x.device)
         except ValueError as error:
             raise UserError(str(error)) from None
