@@ -96,7 +96,7 @@ def test_stopped_it_leaves_nothing(workspace: Path, monkeypatch, capsys):
         (["--feature", "5", "--sae", "nope"], "has no finished SAE 'nope'"),
         (["--feature", "5", "--tokens", "32"], "do not fit the model's context of 32"),
         (["--feature", "5", "--tokens", "1"], "dream.tokens: Input should be greater than or equal to 2"),
-        (["--feature", "5", "--corpus", "nope"], "nope"),
+        (["--feature", "5", "--corpus", "nope"], "has no finished index"),
     ],
 )
 def test_what_is_refused(workspace: Path, monkeypatch, capsys, words: list[str], message: str):
