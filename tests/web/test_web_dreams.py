@@ -89,7 +89,7 @@ def test_what_the_job_runs_and_what_is_refused(own: Path, client: TestClient, mo
 
 @pytest.mark.browser
 def test_begun_followed_and_shown(chromium: Browser, served, own: Path, monkeypatch: pytest.MonkeyPatch):
-    small = ("--iterations", "4", "--set", "dream.children=8", "--tokens", "6")
+    small = ("--iterations", "4", "--set", "dream.children=8", "--tokens", "6", "--set", "dream.examples=0")
     whole = KINDS["dream"]
     monkeypatch.setitem(KINDS, "dream", Kind(whole.title, (*whole.arguments, *small)))
     page = chromium.new_page()

@@ -56,8 +56,8 @@ def dream(
         corpus, windows: what it is compared with: see `best_windows`.
 
     Raises:
-        UserError: no such feature, one that no prompt activates, an SAE that does not fit the model, or more tokens
-            than the model reads.
+        UserError: no such feature, one that no prompt activates, an SAE or an index that does not fit the model, or
+            more tokens than the model reads.
     """
     begin = lm.tokenizer.bos_token_id is not None
     if config.tokens + begin > lm.context_length:
@@ -65,6 +65,8 @@ def dream(
             f"prompts of {config.tokens} tokens{' and the begin token' * begin} do not fit the model's context of "
             f"{lm.context_length}; set dream.tokens lower"
         )
+    if any(token >= lm.d_vocab for window in windows for token in window.tokens):
+        raise UserError(f"the index on {corpus} holds tokens that this model does not have; index the SAE again")
     prompts = Prompts(lm, Target(hooked, feature))
     pieces = vocabulary(lm.tokenizer)
     best = [0.0]

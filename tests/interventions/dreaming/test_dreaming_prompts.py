@@ -199,6 +199,8 @@ def test_what_cannot_be_dreamt_is_said(tiny_lm: LanguageModel):
     fresh = SAE.create(tiny_lm.d_model, 64, BatchTopK(8)).eval()
     with pytest.raises(UserError, match="no inference threshold yet"):
         dream(tiny_lm, Hooked(fresh, POINT), 3, SHORT)
+    with pytest.raises(UserError, match="holds tokens that this model does not have"):
+        dream(tiny_lm, hooked, 3, SHORT, windows=[Window([1, 9999], "a.py", 0, 1, 2.0)])
     with torch.no_grad():
         sae.b_enc[4] = -1e4
         sae.W_enc[5] = 0
