@@ -9,6 +9,7 @@ from store.attribution import Unattributed
 from store.blocks import ContextBlock, DecoderTables
 from store.catalog import Catalog
 from store.compare import Comparison
+from store.dreams import Dream, DreamExample, DreamPrompt, find_dream, write_dream
 from store.errors import StoreError
 from store.example import Attribution, Band, Example, Negative, Source
 from store.explanation import Explanation
@@ -32,6 +33,9 @@ __all__ = [
     "Context",
     "ContextBlock",
     "DecoderTables",
+    "Dream",
+    "DreamExample",
+    "DreamPrompt",
     "Example",
     "Explanation",
     "Feature",
@@ -58,6 +62,7 @@ __all__ = [
     "Stats",
     "StoreError",
     "Unattributed",
+    "find_dream",
     "find_index",
     "find_map",
     "index_id",
@@ -65,5 +70,6 @@ __all__ = [
     "revision",
     "stage_block",
     "staging_folder",
+    "write_dream",
     "write_map",
 ]

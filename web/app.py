@@ -25,6 +25,7 @@ from web.routes import (
     circuits,
     compare,
     downloads,
+    dreams,
     features,
     home,
     jobs,
@@ -58,6 +59,7 @@ ROUTERS = [
         sql,
         jobs,
         maps,
+        dreams,
         circuits,
         circuit,
     )

@@ -80,6 +80,10 @@ class Urls:
         """The features that fire on the same tokens."""
         return f"/saes/{quote(sae_id, safe='')}/features/{feature}/coactive/{measure}" + _query(query)
 
+    def dream(self, sae_id: str, feature: int, corpus: str | None = None) -> str:
+        """A feature's dream, a part of its page; POST dreams it."""
+        return f"/saes/{quote(sae_id, safe='')}/features/{feature}/dream" + _query({"corpus": corpus})
+
     def label(self, sae_id: str, feature: int) -> str:
         """A feature's label: PUT sets it, DELETE takes it away."""
         return f"/saes/{quote(sae_id, safe='')}/features/{feature}/label"

@@ -22,6 +22,7 @@ from saebench.cli import (
     convert,
     demo,
     describe,
+    dream,
     evaluate,
     explain,
     harvest,
@@ -42,7 +43,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (harvest, train, evaluate, index, map, compare, explain, serve, demo, convert):
+for verb in (harvest, train, evaluate, index, map, compare, explain, dream, serve, demo, convert):
     app.command(verb.__name__.rpartition(".")[2])(verb.command)
 app.command("recipe")(describe.command)
 app.add_typer(circuit.app, name="circuit")

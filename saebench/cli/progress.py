@@ -29,8 +29,8 @@ class Track:
 
 
 @contextmanager
-def track(label: str, total: int | None) -> Iterator[Track]:
-    """A progress bar with elapsed and remaining time."""
+def track(label: str, total: int | None, quiet: bool = False) -> Iterator[Track]:
+    """A progress bar with elapsed and remaining time; `quiet`: none, where standard output is for data."""
     columns = (
         TextColumn("{task.description:<9}"),
         BarColumn(bar_width=24),
@@ -40,5 +40,5 @@ def track(label: str, total: int | None) -> Iterator[Track]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=console, refresh_per_second=4) as progress:
+    with Progress(*columns, console=console, refresh_per_second=4, disable=quiet) as progress:
         yield Track(progress, total, label)

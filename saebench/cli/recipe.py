@@ -12,6 +12,7 @@ from saebench.circuits.config import CircuitConfig
 from saebench.config import CorpusConfig, HarvestConfig, HeldoutConfig, ModelConfig, Section, load_recipe
 from saebench.explaining.config import ExplainConfig
 from saebench.indexing.config import IndexConfig, MapConfig
+from saebench.interventions.dreaming.config import DreamConfig
 from saebench.training.config import TrainConfig
 
 
@@ -34,6 +35,7 @@ class Recipe(Section):
     map: MapConfig = MapConfig()
     explain: ExplainConfig = ExplainConfig()
     circuit: CircuitConfig = CircuitConfig()
+    dream: DreamConfig = DreamConfig()
 
 
 def read_recipe(path: Path | None, overrides: list[str]) -> Recipe:

@@ -29,6 +29,22 @@ def seen_tokens(embedding: nn.Module) -> Iterator[Callable[[], Int[Tensor, "batc
         handle.remove()
 
 
+@contextmanager
+def leaf_output(module: nn.Module) -> Iterator[Callable[[], Tensor]]:
+    """A function that gives the module's last output, which passes inside can be differentiated in."""
+    made: list[Tensor] = []
+
+    def leave(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+        made[:] = [output.detach().requires_grad_()]
+        return made[0]
+
+    handle = module.register_forward_hook(leave)
+    try:
+        yield lambda: made[0]
+    finally:
+        handle.remove()
+
+
 def attach(module: nn.Module, end: str, change: Change) -> Any:
     """Put `change` on a module's input (`hook_in`) or output (`hook_out`); returns the handle that removes it."""
     if end == "hook_out":

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from einops import rearrange
@@ -14,9 +14,18 @@ from transformers import PreTrainedTokenizerBase
 
 from saebench.errors import UserError
 from saebench.lm import plain
-from saebench.lm.edit import Change, Edit, attach, on_tokens, seen_tokens, side_by_side
+from saebench.lm.edit import Change, Edit, attach, leaf_output, on_tokens, seen_tokens, side_by_side
 
 HOOK_KINDS = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_mlp_out", "hook_attn_out", "attn.hook_z")
+
+
+class Traced(NamedTuple):
+    """A pass that can be differentiated: what `LanguageModel.run` gives, and the embedded tokens."""
+
+    logits: Float[Tensor, "batch context vocab"]
+    found: dict[str, Float[Tensor, "batch context width"]]
+    cache: Any
+    embedded: Float[Tensor, "batch context d_model"]
 
 
 class LanguageModel:
@@ -96,6 +105,26 @@ class LanguageModel:
 
         With a `cache` (which is extended in place) `tokens` are those behind the ones that it holds.
         """
+        return self._run(tokens, hook_points, cache)
+
+    def traced(self, tokens: Int[Tensor, "batch context"], hook_points: Sequence[str] = ()) -> Traced:
+        """What `run` gives, in a pass that can be differentiated in the embedded tokens, which it gives too."""
+        twin: Any = self.plain
+        bridged = self._plain_places(hook_points) is None or self._only_bridged
+        embedding = self.bridge.embed if bridged else twin.get_input_embeddings()
+        with torch.enable_grad(), leaf_output(embedding) as embedded:
+            logits, found, cache = self._run(tokens, hook_points, None)
+        return Traced(logits, found, cache, embedded())
+
+    @torch.no_grad()
+    def embeddings(self) -> Float[Tensor, "vocab d_model"]:
+        """What every token of the vocabulary is embedded as."""
+        twin: Any = self.plain
+        return twin.get_input_embeddings()(torch.arange(self.d_vocab, device=self.device))
+
+    def _run(
+        self, tokens: Int[Tensor, "batch new"], hook_points: Sequence[str], cache: Any
+    ) -> tuple[Float[Tensor, "batch new vocab"], dict[str, Float[Tensor, "batch new width"]], Any]:
         tokens, places = tokens.to(self.device), self._plain_places(hook_points)
         found: dict[str, Tensor] = {}
 

@@ -17,6 +17,10 @@ class Kind(NamedTuple):
 KINDS = {
     "map": Kind("Map of {sae}", ("map", "--sae", "{sae}")),
     "compare": Kind("Comparison of {a} with {b}", ("compare", "{a}", "{b}", "--corpus", "{corpus}")),
+    "dream": Kind(
+        "Dream of feature {feature} of {sae}",
+        ("dream", "--sae", "{sae}", "--feature", "{feature}", "--corpus", "{corpus}"),
+    ),
     "circuit": Kind(
         "Circuit of {task}",
         (

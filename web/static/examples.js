@@ -82,7 +82,7 @@ document.addEventListener("click", (event) => {
   }
   const pressed = event.target.closest(".choices button[hx-get]");
   pressed?.parentElement.querySelectorAll("button").forEach((button) => button.setAttribute("aria-pressed", button === pressed));
-  const example = event.target.closest(".examples > li");
+  const example = event.target.closest(".examples > li, .dreams tr");
   if (!example) return;
   if (event.target.closest(".value")) open(example, !example.classList.contains("open"));
   else if (event.target.closest("[data-try]")) tryOut(example);

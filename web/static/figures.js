@@ -1,5 +1,5 @@
-// Figures: Python says what is drawn (`<script type="application/json">` beside each `.plot`), the page says in which
-// colours. Each trace names its colour by role in `meta`; axes, text and hover take the page's own variables.
+// Figures: Python says what is drawn (`<script type="application/json">` beside each `.plot`, or its `data-figure` in a
+// part that htmx brings, which drops scripts), the page says in which colours. Each trace names its colour by role in `meta`; axes, text and hover take the page's own variables.
 
 const LEAST = 11; // CSS pixels between two names on an axis, below which they would run into each other
 
@@ -34,7 +34,7 @@ function dressed(figure, width) {
 }
 
 async function draw(plot) {
-  const figure = JSON.parse(plot.nextElementSibling.textContent);
+  const figure = JSON.parse(plot.dataset.figure ?? plot.nextElementSibling.textContent);
   await Plotly.react(plot, ...dressed(figure, plot.clientWidth), CONFIG);
   if (plot.dataset.drawn) return;
   plot.dataset.drawn = "yes";

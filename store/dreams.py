@@ -1,0 +1,140 @@
+"""Dreams of features: prompts made to activate one, in `dreams/<sae>/<feature>.json`, each whole or not there.
+
+A dream belongs to the weights that it was dreamt with, whose hash it says: one of other weights is never shown. What
+dreams is `saebench dream`; the store only keeps it.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from store.errors import StoreError, explained
+from store.files import write_atomically
+from store.maps import weights_sha256
+from store.workspace import check_id
+
+
+@dataclass(frozen=True)
+class DreamPrompt:
+    """A text and what a feature makes of it.
+
+    Attributes:
+        text: as the tokenizer writes it; tokens: its ids, without the begin token.
+        pieces: the bytes of each token, in hexadecimal, since tokens need not be whole characters.
+        activations: the feature's at each token; activation: at the last.
+        cross_entropy: of the text under the model, nats per token.
+        survives: whether tokenizing the text gives these tokens again; what does not, no text can bring about.
+    """
+
+    text: str
+    tokens: list[int]
+    pieces: list[str]
+    activations: list[float]
+    activation: float
+    cross_entropy: float
+    survives: bool
+
+
+@dataclass(frozen=True)
+class DreamExample(DreamPrompt):
+    """A strong example of a corpus cut to the length of a dream's prompts, its peak last, and scored as they are.
+
+    Attributes:
+        document, context, position: where the peak is; value: the activation there, behind all of the context.
+    """
+
+    document: str
+    context: int
+    position: int
+    value: float
+
+
+@dataclass(frozen=True)
+class Dream:
+    """What activates a feature, from likely text to unlikely.
+
+    Attributes:
+        frontier: prompts of which none is both more likely and more activating, likeliest first.
+        corpus: where the examples are from; None without them. examples: largest activation first.
+        provenance: what it was made from, and how: `sae`, `sha256` of its weights, `model`, `settings`, `seed`, `code`.
+    """
+
+    sae: str
+    feature: int
+    frontier: list[DreamPrompt]
+    corpus: str | None
+    examples: list[DreamExample]
+    provenance: dict[str, Any]
+
+    @property
+    def best(self) -> DreamPrompt:
+        """The strongest prompt."""
+        return self.frontier[-1]
+
+    def spread(self, n: int) -> list[DreamPrompt]:
+        """At most n prompts of the frontier (n ≥ 2), its ends among them, evenly by rank; strongest first."""
+        last = len(self.frontier) - 1
+        chosen = range(last + 1) if last < n else sorted({round(i * last / (n - 1)) for i in range(n)})
+        return [self.frontier[i] for i in reversed(chosen)]
+
+    @property
+    def gain(self) -> float | None:
+        """The largest activation of prompts as likely as the best example or more, in shares of that one's.
+
+        None without an example that activates the feature, or where every prompt is less likely than it.
+        """
+        if not self.examples or self.examples[0].activation <= 0:
+            return None
+        best = self.examples[0]
+        as_likely = [one.activation for one in self.frontier if one.cross_entropy <= best.cross_entropy]
+        return max(as_likely) / best.activation if as_likely else None
+
+
+def dream_path(workspace: Path, sae: str, feature: int) -> Path:
+    """Where a feature's dream lies, or would lie. Raises StoreError for an id that can name no SAE."""
+    return workspace / "dreams" / check_id(sae) / f"{int(feature)}.json"
+
+
+def find_dream(workspace: Path, sae: str, feature: int) -> Dream | None:
+    """A feature's dream with the SAE's weights as they are now; None if there is none.
+
+    Raises:
+        StoreError: the weights are missing, or the file cannot be read.
+    """
+    path = dream_path(workspace, sae, feature)
+    if not path.exists():
+        return None
+    with explained("cannot read", path):
+        text = path.read_text(encoding="utf-8")
+    try:
+        found = _dream(json.loads(text))
+    except (ValueError, KeyError, TypeError) as error:
+        again = f"delete it and run `saebench dream --sae {sae} --feature {feature}`"
+        raise StoreError(f"{path} is no dream ({' '.join(str(error).split())[:80]}); {again}") from None
+    return found if found.provenance.get("sha256") == weights_sha256(workspace, sae) else None
+
+
+def write_dream(workspace: Path, dream: Dream) -> Path:
+    """Keep a dream instead of the one that is there; the whole file or none.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    path = dream_path(workspace, dream.sae, dream.feature)
+    text = json.dumps(asdict(dream), indent=1, sort_keys=True, allow_nan=False)
+    with explained("cannot write", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, lambda temporary: _write(temporary, text))
+    return path
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _dream(data: dict[str, Any]) -> Dream:
+    prompts = [DreamPrompt(**one) for one in data["frontier"]]
+    if not prompts:
+        raise ValueError("its frontier is empty")
+    return Dream(**{**data, "frontier": prompts, "examples": [DreamExample(**one) for one in data["examples"]]})
