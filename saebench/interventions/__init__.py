@@ -9,6 +9,37 @@ with intervened(lm, [Add(sae="demo", feature=12, activation=8.0)], saes):
 
 from saebench.interventions.apply import Hooked, intervened
 from saebench.interventions.generation import Generated, generate
-from saebench.interventions.kinds import Add, AnyIntervention, Intervention, Zero
+from saebench.interventions.kinds import (
+    Add,
+    AnyIntervention,
+    Cap,
+    CapProjection,
+    Clamp,
+    ClampActive,
+    Intervention,
+    Project,
+    Scale,
+    Zero,
+)
+from saebench.interventions.where import Condition, Fires, Often, Tokens
 
-__all__ = ["Add", "AnyIntervention", "Generated", "Hooked", "Intervention", "Zero", "generate", "intervened"]
+__all__ = [
+    "Add",
+    "AnyIntervention",
+    "Cap",
+    "CapProjection",
+    "Clamp",
+    "ClampActive",
+    "Condition",
+    "Fires",
+    "Generated",
+    "Hooked",
+    "Intervention",
+    "Often",
+    "Project",
+    "Scale",
+    "Tokens",
+    "Zero",
+    "generate",
+    "intervened",
+]
