@@ -15,10 +15,9 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from saebench.errors import UserError
-from saebench.interventions.gates import Gate
+from saebench.interventions.gates import Asked, Gate, asked_of
 from saebench.interventions.kinds import Intervention
-from saebench.interventions.site import Site, conditions_of
-from saebench.interventions.where import Condition, as_tuple
+from saebench.interventions.site import Site
 from saebench.lm import LanguageModel
 from saebench.lm.tokenizer import special_ids
 from saebench.saes import SAE
@@ -46,38 +45,38 @@ def intervened(
         UserError: an unknown SAE or feature, an SAE of another model or that cannot serve; inside, an SAE that does not
             fit its hook point, a condition on what the model computes later, activations or logits that overflow.
     """
-    conditions = conditions_of(interventions)
-    for intervention in interventions:
-        check(intervention, saes)
-    for condition in conditions:
-        check(condition, saes)
-    used = dict.fromkeys([one.sae for one in interventions] + [one.sae or "" for one in conditions])
+    check(interventions, saes)
+    conditions = asked_of(interventions)
+    used = dict.fromkeys([one.sae for one in interventions] + [asked.sae for asked in conditions])
     for name in used:
-        if saes[name].model not in (None, lm.sha256):
+        theirs = saes[name].model
+        if theirs not in (None, lm.sha256):
             raise UserError(
-                f"SAE {name} reads another model than {lm.name} (sha256 {saes[name].model[:12]}, this one's is "  # type: ignore[index]
+                f"SAE {name} reads another model than {lm.name} (sha256 {str(theirs)[:12]}, this one's is "
                 f"{lm.sha256[:12]}); open the model that it was trained on"
             )
-    gates: dict[Condition, Gate] = {}
+    gates: dict[Asked, Gate] = {}
     ordinary = _ordinary(lm)
     sites = {}
     for hook_point in dict.fromkeys(saes[name].hook_point for name in used):
         here = {name: saes[name].sae for name in used if saes[name].hook_point == hook_point}
         own = [one for one in interventions if one.sae in here]
-        read = [condition for condition in conditions if condition.sae in here]
+        read = [asked for asked in conditions if asked.sae in here]
         sites[hook_point] = Site(hook_point, here, own, read, gates, ordinary)
     return lm.edited(sites)
 
 
-def check(asked: Intervention | Condition, saes: Mapping[str, Hooked]) -> None:
-    """Raise UserError unless the SAE of an intervention or condition is there and has its features."""
-    name = asked.sae or ""
-    if name not in saes:
-        raise UserError(f"no SAE {name!r} to intervene with; there are: {', '.join(saes) or 'none'}")
-    n = saes[name].sae.n_latents
-    for feature in as_tuple(asked.feature) if asked.feature is not None else ():
-        if feature >= n:
-            raise UserError(f"SAE {name} has no feature {feature}; it has 0 to {n - 1}")
+def check(interventions: Sequence[Intervention], saes: Mapping[str, Hooked]) -> None:
+    """Raise UserError unless the SAEs of interventions and of their conditions are there and have their features."""
+    asked = [(one.sae, one.features) for one in interventions]
+    asked += [(one.sae, one.features) for one in asked_of(interventions)]
+    for name, features in asked:
+        if name not in saes:
+            raise UserError(f"no SAE {name!r} to intervene with; there are: {', '.join(saes) or 'none'}")
+        n = saes[name].sae.n_latents
+        for feature in features:
+            if feature >= n:
+                raise UserError(f"SAE {name} has no feature {feature}; it has 0 to {n - 1}")
 
 
 def _ordinary(lm: LanguageModel) -> Bool[Tensor, " vocab"]:

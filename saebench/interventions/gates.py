@@ -4,7 +4,7 @@ A gate lives where its features are read and is asked where an intervention wait
 a later one of the same pass.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,31 +13,39 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from saebench.errors import UserError
-from saebench.interventions.kinds import EVERYWHERE, Intervention
-from saebench.interventions.where import Condition, Fires, Often, Tokens
+from saebench.interventions.kinds import Intervention
+from saebench.interventions.where import Condition, Fires, Often, Tokens, as_tuple
 from saebench.lm.edit import Pass
 
 
+class Asked(NamedTuple):
+    """A condition, and what it is about also where it leaves that open."""
+
+    sae: str
+    features: tuple[int, ...]
+    condition: Condition
+
+
 class Where(NamedTuple):
-    """The tokens and the condition of an intervention, the condition's SAE and features filled in."""
+    """The tokens and the condition of an intervention."""
 
     tokens: Tokens
-    when: Condition | None
+    when: Asked | None
 
 
-ALWAYS = Where(EVERYWHERE, None)
-
-
-def where_of(intervention: Intervention) -> Where:
+def where_of(one: Intervention) -> Where:
     """Where an intervention happens. What its condition leaves open are its own SAE and features."""
-    when = intervention.when
+    when = one.when
     if when is None:
-        return Where(intervention.tokens, None)
-    own = {
-        "sae": intervention.sae if when.sae is None else when.sae,
-        "feature": intervention.features if when.feature is None else when.feature,
-    }
-    return Where(intervention.tokens, when.model_copy(update=own))
+        return Where(one.tokens, None)
+    sae = one.sae if when.sae is None else when.sae
+    return Where(one.tokens, Asked(sae, one.features if when.feature is None else as_tuple(when.feature), when))
+
+
+def asked_of(interventions: Sequence[Intervention]) -> list[Asked]:
+    """The conditions of interventions, each once."""
+    found = (where_of(one).when for one in interventions)
+    return list(dict.fromkeys(asked for asked in found if asked is not None))
 
 
 @dataclass
@@ -45,12 +53,12 @@ class Gate:
     """A condition in one context of interventions.
 
     Attributes:
-        condition: SAE and features filled in.
+        asked: the condition.
         columns: places of its features among those that are read of their SAE.
         ordinary: of every token of the vocabulary, whether it stands for text.
     """
 
-    condition: Condition
+    asked: Asked
     columns: Int[Tensor, " features"]
     ordinary: Bool[Tensor, " vocab"]
     _now: Pass | None = field(default=None, init=False)
@@ -59,8 +67,8 @@ class Gate:
 
     def read(self, activations: Float[Tensor, "rows read"], now: Pass) -> None:
         """Decide for a pass, from the activations that are read of the SAE."""
-        fires = (activations.index_select(1, self.columns) > self.condition.above).any(1).view(now.tokens.shape)
-        match self.condition:
+        fires = (activations.index_select(1, self.columns) > self.asked.condition.above).any(1).view(now.tokens.shape)
+        match self.asked.condition:
             case Fires():
                 self._open = fires
             case Often(share=share):
@@ -86,14 +94,14 @@ class Gate:
         """Which tokens (or sequences) of the pass meet the condition. Raises UserError where it is not decided yet."""
         if self._now is not now:
             raise UserError(
-                f"an intervention waits for features of SAE {self.condition.sae}, which the model computes only after "
+                f"an intervention waits for features of SAE {self.asked.sae}, which the model computes only after "
                 "it; conditions look at the same hook point or at earlier ones"
             )
         return self._open
 
 
 def meant(
-    where: Where, now: Pass, ordinary: Bool[Tensor, " vocab"], gates: Mapping[Condition, Gate]
+    where: Where, now: Pass, ordinary: Bool[Tensor, " vocab"], gates: Mapping[Asked, Gate]
 ) -> Bool[Tensor, "rows 1"]:
     """Which tokens of a pass an intervention happens on."""
     tokens = where.tokens

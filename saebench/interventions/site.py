@@ -8,11 +8,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from saebench.errors import UserError
-from saebench.interventions.gates import Gate, Where, meant, where_of
+from saebench.interventions.gates import Asked, Gate, Where, meant
 from saebench.interventions.kinds import Intervention
+from saebench.interventions.needed import Activations as Encoder
 from saebench.interventions.needed import activations_of
 from saebench.interventions.steps import Activations, Projections, runs
-from saebench.interventions.where import Condition, as_tuple
 from saebench.lm.edit import Pass
 from saebench.saes import SAE
 from saebench.saes.layer_norm import deviation
@@ -38,8 +38,8 @@ class Site:
         hook_point: str,
         saes: Mapping[str, SAE],
         interventions: Sequence[Intervention],
-        conditions: Sequence[Condition],
-        gates: dict[Condition, Gate],
+        conditions: Sequence[Asked],
+        gates: dict[Asked, Gate],
         ordinary: Bool[Tensor, " vocab"],
     ) -> None:
         self.hook_point, self.saes, self.ordinary, self.gates = hook_point, saes, ordinary, gates
@@ -51,10 +51,9 @@ class Site:
             or any(one.sae == name and one.reads == "activation" for one in interventions)
         }
         self.own_gates = []
-        for condition in conditions:
-            of = condition.sae or ""
-            columns = torch.searchsorted(self.features[of], self.features[of].new_tensor(as_tuple(condition.feature or 0)))
-            gates[condition] = gate = Gate(condition, columns, ordinary)
+        for asked in conditions:
+            read = self.features[asked.sae]
+            gates[asked] = gate = Gate(asked, torch.searchsorted(read, read.new_tensor(asked.features)), ordinary)
             self.own_gates.append(gate)
         self.steps: list[Activations | Projections] = []
         for run in runs(interventions):
@@ -78,7 +77,7 @@ class Site:
         rows = x.flatten(0, 1).float()
         read = {name: encode(rows) for name, encode in self.encoders.items()}
         for gate in self.own_gates:
-            gate.read(read[gate.condition.sae or ""], now)
+            gate.read(read[gate.asked.sae], now)
         if not self.steps:
             return x
 
@@ -103,26 +102,22 @@ class Site:
                     f"an SAE of width {sae.d_in} cannot change activations of width {x.shape[-1]} at {self.hook_point}"
                 )
         if not bool(x.isfinite().all()):
-            raise UserError(f"activations at {self.hook_point} overflow under these interventions; use smaller strengths")
+            raise UserError(
+                f"activations at {self.hook_point} overflow under these interventions; use smaller strengths"
+            )
 
 
 def _features(
-    sae: SAE, name: str, interventions: Sequence[Intervention], conditions: Sequence[Condition]
+    sae: SAE, name: str, interventions: Sequence[Intervention], conditions: Sequence[Asked]
 ) -> Int[Tensor, " read"]:
     """The features of an SAE whose activations matter, rising."""
     changed = {f for one in interventions if one.sae == name and one.reads != "projection" for f in one.features}
-    asked = {f for c in conditions if c.sae == name and c.feature is not None for f in as_tuple(c.feature)}
+    asked = {f for condition in conditions if condition.sae == name for f in condition.features}
     return torch.tensor(sorted(changed | asked), dtype=torch.long, device=sae.W_dec.device)
 
 
-def _encoder(name: str, sae: SAE, features: Int[Tensor, " read"]):  # type: ignore[no-untyped-def]
+def _encoder(name: str, sae: SAE, features: Int[Tensor, " read"]) -> Encoder:
     try:
         return activations_of(sae, features)
     except ValueError as error:
         raise UserError(f"SAE {name} cannot serve: {error}") from None
-
-
-def conditions_of(interventions: Sequence[Intervention]) -> list[Condition]:
-    """The conditions of interventions, each once, with SAE and features filled in."""
-    found = (where_of(one).when for one in interventions)
-    return list(dict.fromkeys(condition for condition in found if condition is not None))

@@ -72,7 +72,11 @@ class Activations:
         self.rows = sae.W_dec.detach()[features].float()
 
     def __call__(
-        self, x: Float[Tensor, "rows width"], f: Float[Tensor, "rows read"], scale: Float[Tensor, "rows 1"], masks: Masks
+        self,
+        x: Float[Tensor, "rows width"],
+        f: Float[Tensor, "rows read"],
+        scale: Float[Tensor, "rows 1"],
+        masks: Masks,
     ) -> tuple[Float[Tensor, "rows width"], Float[Tensor, "rows read"]]:
         """The vectors and the activations afterwards. `scale` is each row's deviation, which layer-normed SAEs want."""
         after = f

@@ -33,7 +33,7 @@ def seen_pass(model: nn.Module, embedding: nn.Module) -> Iterator[Callable[[], P
     """A function that gives the pass under way: the tokens which the embedding was last called with, behind those of
     the cache which the model was.
     """
-    start, seen = [0], []
+    start, seen = [0], list[Pass]()
 
     def begin(_module: nn.Module, _inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
         cache = named.get("past_key_values")
