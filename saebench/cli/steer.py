@@ -157,7 +157,7 @@ def _maxima(workspace: Path, sae: str, features: Sequence[int], corpus: str | No
     """The largest activation of each feature in the index. Raises UserError for a feature that has none."""
     with FeatureStore.open(workspace, threads=1) as store:
         wanted = ", ".join(map(str, features))
-        rows = store.features(sae, corpus).filter(f"feature IN ({wanted})").select("feature, max_activation").rows()
+        rows = store.features(sae, corpus).filter(f"feature IN ({wanted})").select("feature", "max_activation").rows()
     found = {row["feature"]: float(row["max_activation"]) for row in rows}
     for feature in features:
         if feature not in found:

@@ -93,9 +93,9 @@ def read_file(path: Path) -> InterventionSet:
         raise UserError(f"{path} is no set of interventions: {said}; correct it or save the set again") from None
 
 
-def write_interventions(workspace: Path, kept: InterventionSet) -> Path:
+def write_interventions(workspace: Path | str, kept: InterventionSet) -> Path:
     """Keep a set under its id, instead of one that is there. Raises UserError where it cannot be written."""
-    path = set_path(workspace, kept.id)
+    path = set_path(Path(workspace), kept.id)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:
         file.write(kept.model_dump_json(indent=1).encode())

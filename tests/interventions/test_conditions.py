@@ -117,7 +117,7 @@ def test_a_gate_decides_for_each_sequence_on_all_its_tokens(lm, hf, tokens):
         torch.testing.assert_close(lm.bridge(two), truth, atol=2e-3, rtol=1e-3)
 
 
-@pytest.mark.parametrize("opens", [0.0, 0.3, 0.5, 0.6, 0.8, 1.0])
+@pytest.mark.parametrize("opens", [0.0, 0.4, 0.5, 0.55])
 def test_in_generation_a_gate_goes_on_counting(lm, hf, tokens, opens: float):
     """The prompt is decided on as a whole, each later token on what was read up to it; decided things stay."""
     sae = make_sae()
@@ -132,13 +132,13 @@ def test_in_generation_a_gate_goes_on_counting(lm, hf, tokens, opens: float):
         return x + 4.0 * where[:, None] * sae.W_dec[7]
 
     text = tokens
-    for _ in range(24):
+    for _ in range(16):
         text = torch.cat([text, logits(hf, text, {EARLY: guarded})[:, -1:].argmax(-1)], 1)
     when = Often(feature=tuple(features), share=min(cut, 1.0))
     with intervened(lm, [Add(sae="s", feature=7, activation=4.0, when=when)], {"s": Hooked(sae, EARLY)}):
         for _ in range(2):  # a new sequence begins anew
-            assert generate(lm, tokens[0], 24).tokens.tolist() == text[0, n:].tolist()
-        bridged = lm.bridge.generate(tokens, max_new_tokens=24, do_sample=False, verbose=False, stop_at_eos=False)
+            assert generate(lm, tokens[0], 16).tokens.tolist() == text[0, n:].tolist()
+        bridged = lm.bridge.generate(tokens, max_new_tokens=16, do_sample=False, verbose=False, stop_at_eos=False)
         assert bridged[0].tolist() == text[0].tolist()
 
 
