@@ -96,10 +96,13 @@ def command(
     asked = {option: value for option, value in given.items() if value is not None}
     if save is not None:
         check_id(save)
+    of_one = (sae, *feature, above, often, corpus, max or None)
+    if interventions is not None and (asked or any(option is not None for option in of_one)):
+        raise UserError("--interventions brings its own SAEs, features and strengths; leave the other options out")
+    if corpus is not None and not max:
+        raise UserError("--corpus goes with --max")
     kept = None if interventions is None else _saved(workspace, interventions)
     if kept is not None:
-        if asked or feature or sae:
-            raise UserError("--interventions brings its own SAEs, features and strengths; leave the other options out")
         opened = open_set(workspace, kept)
     else:
         [(option, value)] = _one(asked).items()

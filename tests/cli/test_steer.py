@@ -127,7 +127,9 @@ def test_saved_interventions_are_used_again(workspace, steer):
         (("--add", 1, "--feature", 1, "--save", "a/b"), "cannot be an id"),
         (("--interventions", "gone"), "no set of interventions 'gone'; it has: none"),
         (("--interventions", "gone.json"), "cannot read gone.json"),
-        (("--interventions", "gone", "--zero"), "no set of interventions"),
+        (("--interventions", "gone", "--zero"), "--interventions brings its own"),
+        (("--interventions", "gone", "--often", 0), "--interventions brings its own"),
+        (("--add", 1, "--feature", 1, "--corpus", "texts"), "--corpus goes with --max"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(workspace, steer, words, says: str):
