@@ -29,6 +29,7 @@ from saebench.cli import (
     index,
     map,
     serve,
+    steer,
     store,
     train,
 )
@@ -43,7 +44,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (harvest, train, evaluate, index, map, compare, explain, dream, serve, demo, convert):
+for verb in (harvest, train, evaluate, index, map, compare, explain, dream, steer, serve, demo, convert):
     app.command(verb.__name__.rpartition(".")[2])(verb.command)
 app.command("recipe")(describe.command)
 app.add_typer(circuit.app, name="circuit")

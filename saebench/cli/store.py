@@ -10,6 +10,8 @@ from saebench.cli.options import DEFAULT_WORKSPACE, WorkspaceDir
 from saebench.cli.progress import console
 from saebench.errors import UserError
 from saebench.harvest.manifest import Manifest, check_file
+from saebench.interventions.opened import unusable
+from saebench.interventions.sets import read_interventions, set_ids
 from store import FeatureStore
 from store.check import check_catalog, check_indexes, check_saes
 from store.garbage import find_garbage, remove_garbage
@@ -28,6 +30,7 @@ def check(workspace: WorkspaceDir = DEFAULT_WORKSPACE) -> None:
         ("index", check_indexes(workspace)),
         ("sae", check_saes(workspace)),
         ("harvest", _check_harvests(workspace)),
+        ("steering", _check_interventions(workspace)),
     ):
         for name, problems in results:
             verdict = "has no checksum" if problems is None else "NOT sound" if problems else "sound"
@@ -42,6 +45,19 @@ def check(workspace: WorkspaceDir = DEFAULT_WORKSPACE) -> None:
 def _check_harvests(workspace: Path) -> list[tuple[str, list[str]]]:
     """Every harvest and what is wrong with its shards."""
     return [(path.parent.name, _check_shards(path.parent)) for path in workspace.glob("harvests/*/manifest.json")]
+
+
+def _check_interventions(workspace: Path) -> list[tuple[str, list[str]]]:
+    """Every set of interventions and what is wrong with its file or its SAEs. People's work: never garbage."""
+    found = []
+    for set_id in set_ids(workspace):
+        try:
+            kept = read_interventions(workspace, set_id)
+            reasons = [unusable(workspace, used) for used in kept.saes.values()]
+            found.append((set_id, [f"interventions {set_id}: {reason}" for reason in reasons if reason]))
+        except UserError as error:
+            found.append((set_id, [str(error)]))
+    return found
 
 
 def _check_shards(folder: Path) -> list[str]:

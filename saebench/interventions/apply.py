@@ -1,37 +1,34 @@
 """Interventions put into a model.
 
 Decisions: interventions on one SAE happen to its codes in the order given, each to what the one before left; SAEs at
-one hook point read the same vector and their changes are added; a later layer sees what an earlier one did. Special
-tokens (begin, end) have no codes in an index and are left alone. All of it is computed in float32 and rounded to the
-model's own precision once, so that no change at all is exactly none.
+one hook point encode the same vector and their changes are added; a later layer sees what an earlier one did. Special
+tokens (begin, end) have no codes in an index and are left alone unless asked for. All of it is computed in float32 and
+rounded to the model's own precision once, so that no change at all is exactly none.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool
 from torch import Tensor
 
 from saebench.errors import UserError
+from saebench.interventions.gates import Asked, Gate, asked_of
 from saebench.interventions.kinds import Intervention
-from saebench.interventions.needed import activations_of
+from saebench.interventions.site import Site
 from saebench.lm import LanguageModel
-from saebench.lm.edit import Edit
+from saebench.lm.tokenizer import special_ids
 from saebench.saes import SAE
-from saebench.saes.layer_norm import deviation
-
-Written = Callable[[Float[Tensor, "rows width"]], Float[Tensor, "rows width"]]
-"""Rows of activations → what is added to them."""
 
 
 class Hooked(NamedTuple):
-    """An SAE and the hook point that it reads."""
+    """An SAE and the hook point that it reads; and, where it is known, the sha256 of the model that it was made for."""
 
     sae: SAE
     hook_point: str
+    model: str | None = None
 
 
 def intervened(
@@ -45,59 +42,46 @@ def intervened(
         saes: by the names that the interventions use.
 
     Raises:
-        UserError: an unknown SAE or feature, an SAE that does not fit the model; inside, activations that overflow.
+        UserError: an unknown SAE or feature, an SAE of another model or that cannot serve; inside, an SAE that does not
+            fit its hook point, a condition on what the model computes later, activations or logits that overflow.
     """
-    by_sae: dict[str, list[Intervention]] = defaultdict(list)
-    for intervention in interventions:
-        check(intervention, saes)
-        by_sae[intervention.sae].append(intervention)
-    edits: dict[str, list[Written]] = defaultdict(list)
-    for name, own in by_sae.items():
-        edits[saes[name].hook_point].append(_change(saes[name].sae, own))
-    special = torch.tensor(sorted(lm.tokenizer.all_special_ids), device=lm.device)
-    return lm.edited({hook_point: _edit(hook_point, changes, special) for hook_point, changes in edits.items()})
+    check(interventions, saes)
+    conditions = asked_of(interventions)
+    used = dict.fromkeys([one.sae for one in interventions] + [asked.sae for asked in conditions])
+    for name in used:
+        theirs = saes[name].model
+        if theirs not in (None, lm.sha256):
+            raise UserError(
+                f"SAE {name} reads another model than {lm.name} (sha256 {str(theirs)[:12]}, this one's is "
+                f"{lm.sha256[:12]}); open the model that it was trained on"
+            )
+    gates: dict[Asked, Gate] = {}
+    ordinary = _ordinary(lm)
+    sites = {}
+    for hook_point in dict.fromkeys(saes[name].hook_point for name in used):
+        here = {name: saes[name].sae for name in used if saes[name].hook_point == hook_point}
+        own = [one for one in interventions if one.sae in here]
+        read = [asked for asked in conditions if asked.sae in here]
+        sites[hook_point] = Site(hook_point, here, own, read, gates, ordinary)
+    return lm.edited(sites)
 
 
-def check(intervention: Intervention, saes: Mapping[str, Hooked]) -> None:
-    """Raise UserError unless the intervention's SAE is there and has its feature."""
-    if intervention.sae not in saes:
-        raise UserError(f"no SAE {intervention.sae!r} to intervene with; there are: {', '.join(saes) or 'none'}")
-    n = saes[intervention.sae].sae.n_latents
-    if intervention.feature >= n:
-        raise UserError(f"SAE {intervention.sae} has no feature {intervention.feature}; it has 0 to {n - 1}")
+def check(interventions: Sequence[Intervention], saes: Mapping[str, Hooked]) -> None:
+    """Raise UserError unless the SAEs of interventions and of their conditions are there and have their features."""
+    asked = [(one.sae, one.features) for one in interventions]
+    asked += [(one.sae, one.features) for one in asked_of(interventions)]
+    for name, features in asked:
+        if name not in saes:
+            raise UserError(f"no SAE {name!r} to intervene with; there are: {', '.join(saes) or 'none'}")
+        n = saes[name].sae.n_latents
+        for feature in features:
+            if feature >= n:
+                raise UserError(f"SAE {name} has no feature {feature}; it has 0 to {n - 1}")
 
 
-def _edit(hook_point: str, changes: Sequence[Written], special: Int[Tensor, " special"]) -> Edit:
-    """The sum of the changes of all SAEs at a hook point."""
-
-    def edit(x: Float[Tensor, "b n width"], tokens: Int[Tensor, "b n"]) -> Float[Tensor, "b n width"]:
-        if not bool(x.isfinite().all()):
-            raise UserError(f"activations at {hook_point} overflow under these interventions; use smaller strengths")
-        ordinary = ~torch.isin(tokens, special)
-        rows = x[ordinary].float()
-        changed = x.float().clone()
-        changed[ordinary] = rows + sum(change(rows) for change in changes)
-        return changed.to(x.dtype)
-
-    return edit
-
-
-def _change(sae: SAE, interventions: Sequence[Intervention]) -> Written:
-    """(f' − f) W_dec of one SAE for rows of activations; of layer-normed ones in each row's own scale."""
-    features = torch.tensor(sorted({i.feature for i in interventions}), device=sae.W_dec.device)
-    column = {int(feature): i for i, feature in enumerate(features)}
-    reads = any(intervention.reads for intervention in interventions)
-    encode = activations_of(sae, features) if reads else lambda x: x.new_zeros(len(x), len(features))
-
-    def change(x: Float[Tensor, "rows width"]) -> Float[Tensor, "rows width"]:
-        if x.shape[1] != sae.d_in:
-            raise UserError(f"an SAE of width {sae.d_in} cannot change activations of width {x.shape[1]}")
-        before = encode(x)
-        after = before.clone()
-        for intervention in interventions:
-            at = column[intervention.feature]
-            after[:, at] = intervention.becomes(after[:, at])
-        written = (after - before) @ sae.W_dec[features].float()
-        return written * deviation(x) if sae.normalise == "layer_norm" else written
-
-    return change
+def _ordinary(lm: LanguageModel) -> Bool[Tensor, " vocab"]:
+    """Of every token id, whether it stands for text."""
+    special = special_ids(lm.tokenizer)
+    ordinary = torch.ones(max(lm.d_vocab, *(token + 1 for token in special)), dtype=torch.bool, device=lm.device)
+    ordinary[special] = False
+    return ordinary

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from saebench.corpus.tokenization import SourceTokenizer
 from saebench.errors import UserError
 from saebench.lm import LanguageModel
 
@@ -26,7 +27,7 @@ class Generated:
 @torch.no_grad()
 def generate(
     lm: LanguageModel,
-    prompt: Int[Tensor, " prompt"],
+    prompt: str | Int[Tensor, " prompt"],
     n_tokens: int,
     temperature: float = 0.0,
     seed: int = 0,
@@ -35,7 +36,7 @@ def generate(
 
     Args:
         lm: the model.
-        prompt: its tokens, the begin token among them where the model wants one.
+        prompt: a text, or its tokens, the begin token among them where the model wants one.
         n_tokens: how many to generate at most.
         temperature: what logits are divided by before a token is drawn; 0 takes the likeliest.
         seed: of the draws. Two runs of one seed draw alike, so they differ only as far as their distributions do.
@@ -43,6 +44,7 @@ def generate(
     Raises:
         UserError: nothing to continue, too long for the model's context, or logits that are not finite.
     """
+    prompt = prompt_tokens(lm, prompt) if isinstance(prompt, str) else prompt
     if not len(prompt):
         raise UserError("there is no token to continue; give a prompt")
     if len(prompt) + n_tokens > lm.context_length:
@@ -61,6 +63,13 @@ def generate(
             break
         drawn.append(token)
     return Generated(torch.tensor(drawn, dtype=torch.long), first)
+
+
+def prompt_tokens(lm: LanguageModel, text: str) -> Int[Tensor, " prompt"]:
+    """A text as the model reads it: behind its begin token, where it has one."""
+    [(ids, _)] = SourceTokenizer(lm.tokenizer).encode([text])
+    begin = lm.tokenizer.bos_token_id
+    return torch.tensor([*([] if begin is None else [begin]), *ids.tolist()], dtype=torch.long)
 
 
 def finite(logits: Float[Tensor, " vocab"]) -> Float[Tensor, " vocab"]:

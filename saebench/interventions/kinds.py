@@ -1,9 +1,12 @@
-"""What can be done to a feature, as values.
+"""What can be done to features, as values.
 
-An intervention says what a feature's activation becomes. The model's vector then changes by that difference along the
-feature's decoder row, so whatever the SAE does not reconstruct (its error term) stays as it was:
+An intervention says what a number that belongs to a feature becomes. The model's vector then changes by the difference
+along the feature's decoder row, so whatever the SAE does not reconstruct (its error term) stays as it was:
 
     x' = x + (f' − f) W_dec[feature]
+
+For most kinds f is the feature's activation, as the SAE encodes it. For projections it is how much of the decoder row w
+the vector holds, whatever the encoder says: f = x·w / |w|², so that f w is the orthogonal projection of x onto w.
 
 Activations are in the SAE's own units, those of its index: `Add(activation=a)` writes just what the feature writes when
 its activation is a, whatever the norm of its decoder row. A strength of s maxima is the activation s · max_activation.
@@ -16,43 +19,161 @@ from jaxtyping import Float
 from pydantic import BaseModel, Field
 from torch import Tensor
 
+from saebench.interventions.where import Amount, Features, Tokens, When, as_tuple
+
+Reads = Literal["nothing", "activation", "projection"]
+EVERYWHERE = Tokens()
+
 
 class Intervention(BaseModel, frozen=True, extra="forbid"):
-    """One feature of one SAE, and what becomes of its activation."""
+    """What becomes of one feature of an SAE, or of several alike; where, and when."""
 
-    reads: ClassVar[bool]
-    """Whether the outcome depends on what the activation is; else the SAE need not encode."""
+    reads: ClassVar[Reads]
+    """What f is. Where the outcome does not depend on it, the SAE need not encode."""
+    parameters: ClassVar[tuple[str, ...]] = ()
+    """Names of the numbers that `formula` wants beside f."""
 
     sae: str
-    feature: int = Field(ge=0)
+    feature: Features
+    tokens: Tokens = Field(EVERYWHERE, exclude_if=lambda tokens: tokens == EVERYWHERE)
+    when: When | None = Field(None, exclude_if=lambda when: when is None)
 
-    def becomes(self, activation: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """The activation after the intervention."""
+    @property
+    def features(self) -> tuple[int, ...]:
+        """The features, also where there is but one."""
+        return as_tuple(self.feature)
+
+    @staticmethod
+    def formula(f: Float[Tensor, "..."], *parameters: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """f' where the intervention happens."""
         raise NotImplementedError
+
+    def becomes(self, f: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """f' where the intervention happens, with this one's own numbers."""
+        return self.formula(f, *(f.new_tensor(getattr(self, name)) for name in self.parameters))
 
 
 class Add(Intervention, frozen=True):
-    """Steer: add a constant to the feature's activation at every token; below zero it writes the opposite."""
+    """Steer: add a constant to the activation at every token; below zero it writes the opposite."""
 
-    reads: ClassVar[bool] = False
+    reads: ClassVar[Reads] = "nothing"
+    parameters: ClassVar[tuple[str, ...]] = ("activation",)
     kind: Literal["add"] = "add"
-    activation: float = Field(allow_inf_nan=False)
+    activation: Amount
 
-    def becomes(self, activation: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    @staticmethod
+    def formula(f: Float[Tensor, "..."], *parameters: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """f + a."""
-        return activation + self.activation
+        return f + parameters[0]
+
+
+class Scale(Intervention, frozen=True):
+    """Multiply the activation: weaken below 1, strengthen above, turn around below 0."""
+
+    reads: ClassVar[Reads] = "activation"
+    parameters: ClassVar[tuple[str, ...]] = ("factor",)
+    kind: Literal["scale"] = "scale"
+    factor: Amount
+
+    @staticmethod
+    def formula(f: Float[Tensor, "..."], *parameters: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """f · s."""
+        return f * parameters[0]
+
+
+class Clamp(Intervention, frozen=True):
+    """Set the activation at every token, whether the feature fires there or not (Templeton et al. 2024)."""
+
+    reads: ClassVar[Reads] = "activation"
+    parameters: ClassVar[tuple[str, ...]] = ("activation",)
+    kind: Literal["clamp"] = "clamp"
+    activation: Amount
+
+    @staticmethod
+    def formula(f: Float[Tensor, "..."], *parameters: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """a."""
+        return parameters[0].expand_as(f)
+
+
+class ClampActive(Intervention, frozen=True):
+    """Set the activation where it is above `above`; a negative value is the negative clamp for unlearning (Farrell et
+    al. 2024), and with a threshold above zero Clamp Prime (Khoriaty et al. 2025).
+    """
+
+    reads: ClassVar[Reads] = "activation"
+    parameters: ClassVar[tuple[str, ...]] = ("activation", "above")
+    kind: Literal["clamp_active"] = "clamp_active"
+    activation: Amount
+    above: Amount = Field(0.0, ge=0)
+
+    @staticmethod
+    def formula(f: Float[Tensor, "..."], *parameters: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """a where f > above, else f."""
+        activation, above = parameters
+        return torch.where(f > above, activation, f)
 
 
 class Zero(Intervention, frozen=True):
     """Remove what the feature writes wherever it fires."""
 
-    reads: ClassVar[bool] = True
+    reads: ClassVar[Reads] = "activation"
     kind: Literal["zero"] = "zero"
 
-    def becomes(self, activation: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    @staticmethod
+    def formula(f: Float[Tensor, "..."], *parameters: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """0."""
-        return torch.zeros_like(activation)
+        del parameters
+        return torch.zeros_like(f)
 
 
-AnyIntervention = Annotated[Add | Zero, Field(discriminator="kind")]
+class Cap(Intervention, frozen=True):
+    """Let the activation be at most so large."""
+
+    reads: ClassVar[Reads] = "activation"
+    parameters: ClassVar[tuple[str, ...]] = ("activation",)
+    kind: Literal["cap"] = "cap"
+    activation: Amount
+
+    @staticmethod
+    def formula(f: Float[Tensor, "..."], *parameters: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """min(f, a)."""
+        return torch.minimum(f, parameters[0])
+
+
+class Project(Intervention, frozen=True):
+    """Orthogonal projection: x' = (I − P) x + c P x, with P onto the decoder rows of the features. c = 0 removes the
+    directions whatever the encoder says.
+
+    Neighbours in a list that project at one hook point, on the same tokens and condition, do so at once: P is onto
+    the span of all their rows, so that none is left of any of them, also where rows are not orthogonal.
+    """
+
+    reads: ClassVar[Reads] = "projection"
+    parameters: ClassVar[tuple[str, ...]] = ("factor",)
+    kind: Literal["project"] = "project"
+    factor: Amount = 0.0
+
+    @staticmethod
+    def formula(f: Float[Tensor, "..."], *parameters: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """c · f."""
+        return f * parameters[0]
+
+
+class CapProjection(Intervention, frozen=True):
+    """Let the vector hold at most `activation` times the decoder row."""
+
+    reads: ClassVar[Reads] = "projection"
+    parameters: ClassVar[tuple[str, ...]] = ("activation",)
+    kind: Literal["cap_projection"] = "cap_projection"
+    activation: Amount
+
+    @staticmethod
+    def formula(f: Float[Tensor, "..."], *parameters: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """min(f, a)."""
+        return torch.minimum(f, parameters[0])
+
+
+AnyIntervention = Annotated[
+    Add | Scale | Clamp | ClampActive | Zero | Cap | Project | CapProjection, Field(discriminator="kind")
+]
 """For reading interventions from JSON: `TypeAdapter(list[AnyIntervention])`."""

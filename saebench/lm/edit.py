@@ -1,30 +1,64 @@
 """Changing what hook points hold while a model runs, in the bridged modules and in transformers' own alike."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-Edit = Callable[[Float[Tensor, "batch new width"], Int[Tensor, "batch new"]], Float[Tensor, "batch new width"]]
-"""(what a hook point holds, the tokens of this pass) → what it shall hold instead; heads are side by side. With a
-cache of keys and values a pass has only the new tokens."""
+from saebench.errors import UserError
+
+
+class Pass(NamedTuple):
+    """A pass under way; every hook point of one pass gets the same object.
+
+    Attributes:
+        tokens: what it reads. With a cache of keys and values these are the new tokens alone.
+        start: how many tokens of each sequence the cache holds already.
+    """
+
+    tokens: Int[Tensor, "batch new"]
+    start: int
+
+
+Edit = Callable[[Float[Tensor, "batch new width"], Pass], Float[Tensor, "batch new width"]]
+"""(what a hook point holds, the pass under way) → what it shall hold instead; heads are side by side."""
 
 Change = Callable[[Tensor], Tensor]
 
 
 @contextmanager
-def seen_tokens(embedding: nn.Module) -> Iterator[Callable[[], Int[Tensor, "batch new"]]]:
-    """A function that gives the tokens of the pass under way: those which the embedding was last called with."""
-    seen: list[Tensor] = []
+def seen_pass(model: nn.Module, embedding: nn.Module) -> Iterator[Callable[[], Pass]]:
+    """A function that gives the pass under way: the tokens which the embedding was last called with, behind those of
+    the cache which the model was.
+    """
+    start, seen = [0], list[Pass]()
+
+    def begin(_module: nn.Module, _inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        cache = named.get("past_key_values")
+        start[0] = 0 if cache is None else int(cache.get_seq_length())
 
     def keep(_module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
-        seen[:] = [inputs[0] if inputs else next(iter(named.values()))]
+        seen[:] = [Pass(inputs[0] if inputs else next(iter(named.values())), start[0])]
 
-    handle = embedding.register_forward_pre_hook(keep, with_kwargs=True)
-    try:
+    with ExitStack() as stack:
+        stack.callback(model.register_forward_pre_hook(begin, with_kwargs=True).remove)
+        stack.callback(embedding.register_forward_pre_hook(keep, with_kwargs=True).remove)
         yield lambda: seen[0]
+
+
+@contextmanager
+def finite_logits(unembedding: nn.Module) -> Iterator[None]:
+    """While inside, logits that are not finite are an error. Raises UserError for them."""
+
+    def check(_module: nn.Module, _inputs: tuple[Any, ...], logits: Tensor) -> None:
+        if not bool(logits.isfinite().all()):
+            raise UserError("the model's logits overflow under this change of its activations; use smaller strengths")
+
+    handle = unembedding.register_forward_hook(check)
+    try:
+        yield
     finally:
         handle.remove()
 
@@ -65,9 +99,9 @@ def _first(values: Any, change: Change) -> Any:
     return (change(values[0]), *values[1:]) if isinstance(values, tuple) else change(values)
 
 
-def on_tokens(edit: Edit, tokens: Callable[[], Int[Tensor, "batch new"]]) -> Change:
+def on_tokens(edit: Edit, now: Callable[[], Pass]) -> Change:
     """An edit as a function of the value alone, in the value's own shape and dtype."""
-    return side_by_side(lambda value: edit(value, tokens()))
+    return side_by_side(lambda value: edit(value, now()))
 
 
 def side_by_side(change: Change) -> Change:

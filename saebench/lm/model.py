@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from saebench.errors import UserError
 from saebench.lm import plain
-from saebench.lm.edit import Change, Edit, attach, leaf_output, on_tokens, seen_tokens, side_by_side
+from saebench.lm.edit import Change, Edit, attach, finite_logits, leaf_output, on_tokens, seen_pass, side_by_side
 
 HOOK_KINDS = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_mlp_out", "hook_attn_out", "attn.hook_z")
 
@@ -177,15 +177,17 @@ class LanguageModel:
         The model is as before afterwards, whatever happens inside.
 
         Raises:
-            UserError: no such hook point, or one that cannot be changed.
+            UserError: no such hook point, or one that cannot be changed; inside, logits that are not finite.
         """
         self._check_changeable(edits)
         places = {name: self._plain_places([name]) for name in edits}
         with ExitStack() as stack:
             stack.callback(setattr, self, "_only_bridged", self._only_bridged)
             twin: Any = self.plain
-            embeddings = (self.bridge.embed, twin.get_input_embeddings())
-            in_bridge, in_twin = (stack.enter_context(seen_tokens(embedding)) for embedding in embeddings)
+            in_bridge = stack.enter_context(seen_pass(self.bridge.original_model, self.bridge.embed))
+            in_twin = stack.enter_context(seen_pass(twin, twin.get_input_embeddings()))
+            for unembedding in (self.bridge.unembed, twin.get_output_embeddings()):
+                stack.enter_context(finite_logits(unembedding))
             for name, edit in edits.items():
                 hook = self.bridge.hook_dict[name]
                 stack.callback(attach(hook, "hook_out", on_tokens(edit, in_bridge)).remove)

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from saebench.kernels import PerBatch, SparseCodes
+from saebench.kernels import Above, PerBatch, SparseCodes
 from saebench.saes.budget import Budget
 from saebench.saes.losses import Loss, fvu
 from saebench.saes.rule import Training
@@ -36,7 +36,11 @@ class BatchTopK(Budget):
         """Over the batch in training, by the threshold after."""
         if sae.training:
             return sae.select(x, PerBatch(self.k, expected_cut(sae.tensor("threshold"))))
-        return above(sae, x, sae.tensor("threshold"))
+        return sae.select(x, self.serving(sae))
+
+    def serving(self, sae: "SAE") -> Above:
+        """Above the average batch's cut."""
+        return above(sae, sae.tensor("threshold"))
 
     def loss(self, sae: "SAE", x: Float[Tensor, "tokens d_in"], training: Training) -> Loss:
         """FVU and AuxK."""

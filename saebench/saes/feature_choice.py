@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from saebench.kernels import PerLatent, SparseCodes
+from saebench.kernels import Above, PerLatent, SparseCodes
 from saebench.saes import zipf
 from saebench.saes.budget import per_latent_minimum
 from saebench.saes.mutual_choice import MutualChoice
@@ -54,8 +54,13 @@ class FeatureChoice(MutualChoice):
         if sae.training:
             tokens, density = sae.ranks.count(len(x)), sae.ranks.whole(sae.tensor("density"))
             return sae.select(x, PerLatent(sae.ranks.own(zipf.budgets(density, self.k, tokens, self.exponent))))
-        own = sae.tensor("thresholds")
-        return above(sae, x, own.nan_to_num(nan=torch.inf))
+        return sae.select(x, self.serving(sae))
+
+    def serving(self, sae: "SAE") -> Above:
+        """Above the common threshold, or each latent's own once there are such."""
+        if not self.chooses(sae):
+            return super().serving(sae)
+        return above(sae, sae.tensor("thresholds").nan_to_num(nan=torch.inf))
 
     def update(self, sae: "SAE", codes: SparseCodes) -> None:
         """Track densities always, the common threshold in the first phase, each latent's own in the second."""

@@ -57,7 +57,11 @@ class JumpReLU(Rule):
 
     def encode(self, sae: "SAE", x: Float[Tensor, "tokens d_in"]) -> SparseCodes:
         """Every latent above its threshold."""
-        return sae.select(x, Above(sae.tensor("log_threshold").detach().exp()))
+        return sae.select(x, self.serving(sae))
+
+    def serving(self, sae: "SAE") -> Above:
+        """Above each latent's threshold."""
+        return Above(sae.tensor("log_threshold").detach().exp())
 
     def band(
         self, sae: "SAE", x: Float[Tensor, "tokens d_in"], training: Training

@@ -32,7 +32,11 @@ class ReLU(Rule):
 
     def encode(self, sae: "SAE", x: Float[Tensor, "tokens d_in"]) -> SparseCodes:
         """Every latent above zero."""
-        return sae.select(x, Above(torch.zeros_like(sae.b_enc, dtype=torch.float32)))
+        return sae.select(x, self.serving(sae))
+
+    def serving(self, sae: "SAE") -> Above:
+        """Above zero."""
+        return Above(torch.zeros_like(sae.b_enc, dtype=torch.float32))
 
     def loss(self, sae: "SAE", x: Float[Tensor, "tokens d_in"], training: Training) -> Loss:
         """FVU and the L1 norm of the codes."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from saebench.kernels import SparseCodes
+from saebench.kernels import Selection, SparseCodes
 from saebench.saes.losses import Loss
 
 if TYPE_CHECKING:
@@ -99,6 +99,14 @@ class Rule:
     def encode(self, sae: "SAE", x: Float[Tensor, "tokens d_in"]) -> SparseCodes:
         """The codes of x: selected as in training while `sae.training`, else as the SAE serves."""
         raise NotImplementedError
+
+    def serving(self, sae: "SAE") -> Selection | None:
+        """The selection of pre-activations by which the SAE serves (in `eval`); None where codes are not those alone.
+
+        Raises ValueError where it needs a threshold that was never estimated.
+        """
+        del sae
+        return None
 
     def loss(self, sae: "SAE", x: Float[Tensor, "tokens d_in"], training: Training) -> Loss:
         """What training minimises on a batch; every part is a mean over its tokens."""

@@ -35,14 +35,14 @@ def track(threshold: Float[Tensor, ""], codes: SparseCodes, ranks: Ranks = ALONE
         threshold.copy_(average(threshold, smallest, BATCH_RATE))
 
 
-def above(sae: "SAE", x: Float[Tensor, "tokens d_in"], threshold: Float[Tensor, "..."]) -> SparseCodes:
-    """The latents above a threshold that is at least zero. Raises ValueError for one that was never estimated."""
+def above(sae: "SAE", threshold: Float[Tensor, "..."]) -> Above:
+    """Selects the latents above a threshold, at least zero. Raises ValueError for one that was never estimated."""
     if bool(threshold.isnan().any()):
         raise ValueError(
             f"this {sae.rule.name} SAE has no inference threshold yet: train it, or call sae.train() to select over "
             "the batch as in training"
         )
-    return sae.select(x, Above(threshold.clamp_min(0).expand(sae.n_latents)))
+    return Above(threshold.clamp_min(0).expand(sae.n_latents))
 
 
 def expected_cut(threshold: Float[Tensor, ""]) -> float | None:

@@ -38,7 +38,12 @@ class TopK(Budget):
 
     def encode(self, sae: "SAE", x: Float[Tensor, "tokens d_in"]) -> SparseCodes:
         """The k largest latents of each token, of those above zero."""
-        return sae.select(x, PerToken(self.k))
+        return sae.select(x, self.serving(sae))
+
+    def serving(self, sae: "SAE") -> PerToken:
+        """The k largest of each token."""
+        del sae
+        return PerToken(self.k)
 
     def loss(self, sae: "SAE", x: Float[Tensor, "tokens d_in"], training: Training) -> Loss:
         """FVU, Multi-TopK's FVU and AuxK; one product serves both reconstructions."""

@@ -13,7 +13,6 @@ from saebench.errors import UserError
 from saebench.interventions import Add, AnyIntervention, Hooked, Zero, generate, intervened
 from saebench.interventions.needed import activations_of
 from saebench.lm import LanguageModel, load_lm
-from saebench.lm.load import demo_folder
 from saebench.saes import SAE, Gated, JumpReLU, ReLU, TopK
 
 WIDTH, N = 256, 512
@@ -24,24 +23,6 @@ POINTS = {
     "blocks.3.hook_attn_out": lambda hf: (hf.transformer.h[3].attn, "out"),
     "blocks.2.attn.hook_z": lambda hf: (hf.transformer.h[2].attn.c_proj, "in"),
 }
-
-
-@pytest.fixture(scope="module")
-def lm() -> LanguageModel:
-    return load_lm(precision="float32")
-
-
-@pytest.fixture(scope="module")
-def hf() -> nn.Module:
-    from transformers import GPT2LMHeadModel
-
-    return GPT2LMHeadModel.from_pretrained(demo_folder(), dtype=torch.float32).eval()
-
-
-@pytest.fixture(scope="module")
-def tokens(lm: LanguageModel) -> Tensor:
-    text = "def read(self, path):\n    with open(path) as file:\n        return file"
-    return torch.tensor([[lm.tokenizer.bos_token_id, *lm.tokenizer(text, add_special_tokens=False)["input_ids"]]])
 
 
 def make_sae(seed: int = 0, scale: float = 1.0, **how: object) -> SAE:

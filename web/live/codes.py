@@ -48,7 +48,7 @@ def live_codes(live: Live, sae_id: str, text: str) -> LiveCodes:
 
     parts: list[LiveCodes] = []
     with live.using(sae_id) as use, torch.inference_mode():
-        sae, hook_point = use.saes[sae_id]
+        sae, hook_point, _ = use.saes[sae_id]
         for window in windows(use, text):
             x = use.lm.activations(window.tokens, [hook_point])[hook_point][0][window.ordinary]
             codes = sae.encode(x.float()).to("cpu")

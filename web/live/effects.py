@@ -66,8 +66,8 @@ def live_effects(live: Live, sae_id: str, feature: int, text: str) -> Effects:
 
     out, zero = Effects(), Zero(sae=sae_id, feature=feature)
     with live.using(sae_id) as use, torch.inference_mode():
-        sae, hook_point = use.saes[sae_id]
-        check(zero, use.saes)
+        sae, hook_point, _ = use.saes[sae_id]
+        check([zero], use.saes)
         activations = activations_of(sae, torch.tensor([feature], device=use.lm.device))
         for window in windows(use, text):
             logits, found, _ = use.lm.run(window.tokens, [hook_point])

@@ -119,7 +119,7 @@ def _activations(
     found = use.lm.activations(tokens[None], list({use.saes[sae].hook_point for sae in by_sae}))
     out = np.zeros((len(features), len(tokens) - begin), np.float32)
     for name, rows in by_sae.items():
-        sae, hook_point = use.saes[name]
+        sae, hook_point, _ = use.saes[name]
         numbers = sorted({features[row].feature for row in rows})
         read = activations_of(sae, torch.tensor(numbers, device=use.lm.device))(found[hook_point][0, begin:].float())
         for row in rows:
@@ -129,8 +129,7 @@ def _activations(
 
 def _next(use: InUse, before: "Generated", after: "Generated") -> tuple[list[Next], float]:
     """The likeliest next tokens, and how far apart the two distributions are."""
-    logs = [found.logits.double().log_softmax(0) for found in (before, after)]
-    shares = [each.exp() for each in logs]
-    likeliest = shares[0].maximum(shares[1]).topk(min(MOST_NEXT, len(shares[0]))).indices.tolist()
-    rows = [Next(use.source.vocabulary[i], float(shares[0][i]), float(shares[1][i])) for i in likeliest]
-    return rows, float((shares[0] * (logs[0] - logs[1])).sum().clamp_min(0))
+    from saebench.interventions.comparison import compare_next
+
+    rows, divergence = compare_next(before.logits, after.logits, MOST_NEXT)
+    return [Next(use.source.vocabulary[token], *shares) for token, *shares in rows], divergence

@@ -33,7 +33,10 @@ class Target:
         self._layer_norm = sae.normalise == "layer_norm"
         self._slope = sae.rule.slope(sae)[feature].detach().float()
         self._centre, self._bias = sae.b_dec.detach().float(), sae.b_enc[feature].detach().float()
-        self._activations = activations_of(sae, torch.tensor([feature], device=sae.W_enc.device))
+        try:
+            self._activations = activations_of(sae, torch.tensor([feature], device=sae.W_enc.device))
+        except ValueError as error:
+            raise UserError(str(error)) from None
         if not bool(self._slope.any()):
             raise UserError(f"feature {feature} reads nothing: its encoder row is zero, no prompt can activate it")
 
