@@ -31,6 +31,7 @@ from saebench.cli import (
     serve,
     store,
     train,
+    unlearn,
 )
 from saebench.cli.failure import report
 from saebench.errors import UserError
@@ -48,6 +49,7 @@ for verb in (harvest, train, evaluate, index, map, compare, explain, dream, serv
 app.command("recipe")(describe.command)
 app.add_typer(circuit.app, name="circuit")
 app.add_typer(store.app, name="store")
+app.add_typer(unlearn.app, name="unlearn")
 app.add_typer(circuit.app, name="circuit")
 
 
