@@ -90,14 +90,17 @@ def test_wmdp_of_a_folder(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "wmdp"
     (folder / "wmdp-bio").mkdir(parents=True)
-    row = {"question": "def f(self, x):\n    return self", "choices": [".x", "(x"], "answer": 0}
+    row = {"question": "import os", "choices": ["None", "xyzzy, 17 of them"], "answer": 0}
     datasets.Dataset.from_list([row, row | {"answer": 7}]).to_parquet(folder / "wmdp-bio" / "test-0.parquet")
     card = "---\nconfigs:\n- config_name: wmdp-bio\n  data_files:\n  - split: test\n    path: wmdp-bio/test-*\n---\n"
     (folder / "README.md").write_text(card)
     out = tmp_path / "bio.jsonl"
-    code, shown, error = run("known", "wmdp-bio", "--dataset", folder, "--style", "continuations", "--out", out)
-    assert "no right answer: answer 7" in shown or "gets none of the 1 questions" in error
-    assert code == (0 if out.exists() else 1)
+    code, shown, _ = run("known", "wmdp-bio", "--dataset", folder, "--style", "continuations", "--out", out)
+    assert code == 0
+    assert "left out  1 that cannot be asked" in shown
+    assert "wmdp-bio#1: no right answer: answer 7" in shown
+    (only,) = read_questions(out).questions
+    assert (only.id, only.topic) == ("wmdp-bio#0", "biology")
 
 
 @pytest.mark.parametrize(
