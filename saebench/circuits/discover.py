@@ -1,9 +1,7 @@
 """Find a circuit and prove it, in steps that can be taken up again."""
 
-import json
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +13,10 @@ from saebench.circuits.discovery import Discovery
 from saebench.circuits.graph import Circuit
 from saebench.circuits.proof import agreement_of, curves_of
 from saebench.circuits.tasks import Task
-from saebench.errors import UserError
-from saebench.files import write_json
 from saebench.lm import LanguageModel
 from saebench.saes import SAE
 from saebench.tracking import Track, silent
-from store.locks import acquire
+from saebench.work import opened_work
 
 
 def discover(
@@ -57,7 +53,8 @@ def discover(
         "task": {"name": task.name, "sha256": task.sha256}, "settings": config.model_dump(), "model": lm.provenance,
         "code": saebench.__version__, **(provenance or {}),
     }  # fmt: skip
-    with _opened(work, about):
+    busy = f"another process is finding {work.name}; wait for it, or choose another --id"
+    with opened_work(work, about, busy):
         run = Discovery(lm, task, config, saes, work, metric, track)
         kept = run.kept()
         circuit = assembled(
@@ -65,21 +62,3 @@ def discover(
         )
     shutil.rmtree(work, ignore_errors=True)
     return circuit
-
-
-@contextmanager
-def _opened(work: Path, about: Mapping[str, Any]) -> Iterator[None]:
-    """The work folder, for this process alone, empty unless what is in it was made from the same."""
-    work.mkdir(parents=True, exist_ok=True)
-    try:
-        lock = acquire(work.with_name(f"{work.name}.lock"), 0)
-    except BlockingIOError:
-        raise UserError(f"another process is finding {work.name}; wait for it, or choose another --id") from None
-    with lock:
-        settings = work / "made_from.json"
-        same = settings.exists() and json.loads(settings.read_text()) == json.loads(json.dumps(about))
-        if not same:
-            shutil.rmtree(work)
-            work.mkdir()
-            write_json(settings, about)
-        yield

@@ -32,6 +32,7 @@ from saebench.cli import (
     steer,
     store,
     train,
+    unlearn,
 )
 from saebench.cli.failure import report
 from saebench.errors import UserError
@@ -49,6 +50,7 @@ for verb in (harvest, train, evaluate, index, map, compare, explain, dream, stee
 app.command("recipe")(describe.command)
 app.add_typer(circuit.app, name="circuit")
 app.add_typer(store.app, name="store")
+app.add_typer(unlearn.app, name="unlearn")
 app.add_typer(circuit.app, name="circuit")
 
 

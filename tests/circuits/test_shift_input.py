@@ -59,8 +59,8 @@ HEAD = '{"shift": "mine"}\n'
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "data needs a line about itself and examples"),
-        (HEAD, "data needs a line about itself and examples"),
+        ("", "data needs a line about itself and at least one example"),
+        (HEAD, "data needs a line about itself and at least one example"),
         ("[]\n", r"line 1: not a JSON object like \{\"shift\""),
         ('{"shift": "my data"}\n', "line 1: name: String should match"),
         (HEAD + "{\n", r"line 2: not a JSON object like \{\"split\""),

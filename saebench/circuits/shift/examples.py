@@ -9,15 +9,14 @@ cut to equal numbers in the same way.
 """
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from saebench.errors import UserError
-from saebench.files import atomic_write
+from saebench.jsonl import headed_text, read_headed, write_text
 
 Split = Literal["train", "test"]
 Names = tuple[str, str]
@@ -50,7 +49,7 @@ class ShiftData(BaseModel):
     @property
     def sha256(self) -> str:
         """Identity of the data: a hash of what its file holds."""
-        return hashlib.sha256(_lines(self).encode()).hexdigest()
+        return hashlib.sha256(_text(self).encode()).hexdigest()
 
     def ambiguous(self) -> list[Example]:
         """Training examples in which label and confound agree."""
@@ -75,28 +74,14 @@ def read_data(path: Path) -> ShiftData:
         UserError: no such file, a line that is not what it should be (the message names it), or a combination of label
             and confound without an example.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read data {path}: {error}") from None
-    examples, head = [], {}
-    for number, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line)
-            if number == 1:
-                head = {"name": row.pop("shift"), **row}
-                ShiftData(examples=(), **head)
-            else:
-                examples.append(Example.model_validate(row))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise UserError(f"{path}, line {number}: {where}: {first['msg']}") from None
-        except (ValueError, KeyError, AttributeError, TypeError):
-            what = '{"shift": NAME, …}' if number == 1 else '{"split": …, "text": …, "label": …, "confound": …}'
-            raise UserError(f"{path}, line {number}: not a JSON object like {what}") from None
-    if not examples:
-        raise UserError(f"{path}: data needs a line about itself and examples")
+    head, examples = read_headed(
+        path,
+        "data",
+        ("shift", '{"shift": NAME, …}'),
+        lambda about: ShiftData(examples=(), **about),
+        Example.model_validate,
+        '{"split": …, "text": …, "label": …, "confound": …}',
+    )
     return checked(ShiftData(examples=tuple(examples), **head), str(path))
 
 
@@ -119,12 +104,9 @@ def checked(data: ShiftData, source: str) -> ShiftData:
 
 def write_data(path: Path, data: ShiftData) -> None:
     """Write data, whole or not at all. Raises UserError where the file cannot be written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as file:
-        file.write(_lines(data).encode())
+    write_text(path, _text(data))
 
 
-def _lines(data: ShiftData) -> str:
-    head = {"shift": data.name, "description": data.description, "labels": data.labels, "confounds": data.confounds}
-    rows = [head, *(example.model_dump() for example in data.examples)]
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+def _text(data: ShiftData) -> str:
+    about = {"name": data.name, "description": data.description, "labels": data.labels, "confounds": data.confounds}
+    return headed_text("shift", about, (example.model_dump() for example in data.examples))

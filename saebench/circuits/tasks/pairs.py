@@ -8,13 +8,11 @@ each. Without `patch` an example is unpaired; without `wrong` the metric is the 
 """
 
 import hashlib
-import json
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from saebench.errors import UserError
-from saebench.files import atomic_write
+from saebench.jsonl import headed_text, read_headed, write_text
 
 
 class Pair(BaseModel):
@@ -41,7 +39,7 @@ class Task(BaseModel):
     @property
     def sha256(self) -> str:
         """Identity of the task: a hash of what its file holds."""
-        return hashlib.sha256(_lines(self).encode()).hexdigest()
+        return hashlib.sha256(_text(self).encode()).hexdigest()
 
 
 def read_task(path: Path) -> Task:
@@ -50,39 +48,22 @@ def read_task(path: Path) -> Task:
     Raises:
         UserError: no such file, or a line that is not what it should be; the message names the line.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read task {path}: {error}") from None
-    pairs, head = [], {}
-    for number, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line)
-            if number == 1:
-                head = {"name": row.pop("task"), **row}
-                Task(pairs=(Pair(clean="x", answer="y"),), **head)
-            else:
-                pairs.append(Pair.model_validate(row))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise UserError(f"{path}, line {number}: {where}: {first['msg']}") from None
-        except (ValueError, KeyError, AttributeError, TypeError):
-            what = '{"task": …}' if number == 1 else '{"clean": …, "answer": …}'
-            raise UserError(f"{path}, line {number}: not a JSON object like {what}") from None
-    if not pairs:
-        raise UserError(f"{path}: a task needs a line about itself and at least one example")
+    head, pairs = read_headed(
+        path,
+        "task",
+        ("task", '{"task": …}'),
+        lambda about: Task(pairs=(Pair(clean="x", answer="y"),), **about),
+        Pair.model_validate,
+        '{"clean": …, "answer": …}',
+    )
     return Task(pairs=tuple(pairs), **head)
 
 
 def write_task(path: Path, task: Task) -> None:
     """Write a task, whole or not at all. Raises UserError where the file cannot be written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as file:
-        file.write(_lines(task).encode())
+    write_text(path, _text(task))
 
 
-def _lines(task: Task) -> str:
-    head = {"task": task.name, "description": task.description, "templated": task.templated}
-    rows = [head, *(pair.model_dump(exclude_none=True) for pair in task.pairs)]
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+def _text(task: Task) -> str:
+    about = {"name": task.name, "description": task.description, "templated": task.templated}
+    return headed_text("task", about, (pair.model_dump(exclude_none=True) for pair in task.pairs))

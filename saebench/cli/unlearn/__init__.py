@@ -1,0 +1,9 @@
+"""`saebench unlearn …`: take a topic from a model, and see the price; one file per verb."""
+
+import typer
+
+from saebench.cli.unlearn import known, questions
+
+app = typer.Typer(help="Make questions on a topic, unlearn it, see the price.", no_args_is_help=True)
+for verb in (questions, known):
+    app.command(verb.__name__.rpartition(".")[2])(verb.command)

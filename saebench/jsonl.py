@@ -1,0 +1,90 @@
+"""Files of examples: a JSON line about the file, then one for each example. Every mistake names its line."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from saebench.errors import UserError
+from saebench.files import atomic_write
+
+Row = TypeVar("Row")
+
+
+def read_headed(
+    path: Path,
+    what: str,
+    head: tuple[str, str],
+    check: Callable[[dict[str, Any]], object],
+    row: Callable[[Any], Row],
+    like: str,
+) -> tuple[dict[str, Any], list[Row]]:
+    """Read a file of examples.
+
+    Args:
+        path: the file.
+        what: what it is called in errors: `task`, `data`, `questions`.
+        head: the key of the first line that holds the name, and what such a line looks like.
+        check: raises where the first line, with the name under `name`, is not what it should be.
+        row: makes an example of a later line's value.
+        like: what such a line looks like.
+
+    Returns:
+        The first line, with the name under `name`, and the examples.
+
+    Raises:
+        UserError: no such file, a line that is not what it should be, no examples.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {what} {path}: {error}") from None
+    lines = (
+        text.removesuffix("\n").split("\n") if text else []
+    )  # splitlines would also break at U+2028, as JSON may hold
+    key, head_like = head
+    about: dict[str, Any] = {}
+    rows: list[Row] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            value = json.loads(line)
+            if number == 1:
+                about = {"name": value.pop(key), **value}
+                check(about)
+            else:
+                rows.append(row(value))
+        except ValidationError as error:
+            raise UserError(f"{path}, line {number}: {first_of(error)}") from None
+        except (ValueError, KeyError, AttributeError, TypeError):
+            raise UserError(
+                f"{path}, line {number}: not a JSON object like {head_like if number == 1 else like}"
+            ) from None
+    if not rows:
+        raise UserError(f"{path}: {what} needs a line about itself and at least one example")
+    return about, rows
+
+
+def first_of(error: ValidationError) -> str:
+    """The first mistake: where, if it is in one place, and what."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message
+
+
+def headed_text(key: str, about: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> str:
+    """What such a file holds; `about` has the name under `name`."""
+    head = {key: about["name"], **{other: value for other, value in about.items() if other != "name"}}
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in (head, *rows))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file and the folders above it, whole or not at all. Raises UserError where it cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from None
+    with atomic_write(path) as file:
+        file.write(text.encode())
