@@ -10,17 +10,20 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from markdown import markdown
 from timing import machine
 
-from saebench.interventions import ClampActive, Hooked, Zero
+from saebench.interventions import ClampActive, Hooked, Intervention, Often, Zero
 from saebench.interventions.baselines import RMUConfig, rmu
-from saebench.interventions.choosing.attribution import Make
+from saebench.interventions.choosing.guard import retained_share
 from saebench.interventions.facts import (
     FactModelConfig,
+    Facts,
     FactsConfig,
     halves,
     make_facts,
@@ -29,22 +32,33 @@ from saebench.interventions.facts import (
     train_fact_model,
     train_fact_sae,
 )
-from saebench.interventions.facts.table import Row, by_direction, by_features, choose, spared
+from saebench.interventions.facts.table import NAME, Kinds, Row, by_direction, by_features, choose, spared
+from saebench.lm import LanguageModel
 
-HOOK = "blocks.0.hook_resid_post"
+HOOKS = ("blocks.0.hook_resid_pre", "blocks.0.hook_resid_post")
 CLAMPS = (5.0, 10.0, 30.0)
 RETAIN_BELOW = (0.001, 0.01)
-FEATURES = 50
+FEATURES = 20
 DIRECTION_STRENGTHS = (1.0, 2.0, 5.0)
 RMU = [
-    RMUConfig(layer=1, blocks=2, c=c, alpha=alpha, lr=3e-3, steps=200, batch=32, seed=0)
-    for c, alpha in ((5.0, 10.0), (20.0, 10.0), (20.0, 100.0))
+    RMUConfig(layer=1, blocks=2, c=c, alpha=alpha, lr=3e-3, steps=300, batch=32, seed=0)
+    for c, alpha in ((80, 10), (80, 3), (160, 3))
 ]
 
 
-def negative(strength: float) -> Make:
-    """The negative clamp of Farrell et al."""
-    return lambda sae, feature: ClampActive(sae=sae, feature=feature, activation=-strength)
+def kinds(lm: LanguageModel, hooked: Hooked, facts: Facts) -> Kinds:
+    """Zero, negative clamps (Farrell et al. 2024), and the strongest clamp behind the gate of DSG."""
+
+    def clamp(strength: float, features: Sequence[int], when: Often | None = None) -> list[Intervention]:
+        return [ClampActive(sae=NAME, feature=tuple(features), activation=-strength, when=when)]
+
+    def guarded(features: Sequence[int]) -> list[Intervention]:
+        share = retained_share(lm, hooked, features, spared(facts))
+        return clamp(CLAMPS[-1], features, Often(feature=tuple(features), share=share))
+
+    out: Kinds = {"zero": lambda features: [Zero(sae=NAME, feature=tuple(features))]}
+    out = {**out, **{f"clamp −{strength:g}": partial(clamp, strength) for strength in CLAMPS}}
+    return {**out, f"clamp −{CLAMPS[-1]:g}, DSG gate": guarded}
 
 
 def run(work: Path, about: dict) -> dict:
@@ -52,26 +66,32 @@ def run(work: Path, about: dict) -> dict:
     facts = make_facts(FactsConfig())
     begun = time.perf_counter()
     lm = train_fact_model(facts, FactModelConfig(), work / "model")
-    trained = time.perf_counter()
-    sae = train_fact_sae(lm, facts, HOOK, sae_config(), work / "sae")
-    ready = time.perf_counter()
-    cut, hooked = halves(facts), Hooked(sae, HOOK)
-    kinds: dict[str, Make] = {"zero": lambda name, feature: Zero(sae=name, feature=feature)}
-    kinds |= {f"clamp −{strength:g}": negative(strength) for strength in CLAMPS}
-    rows = [Row("none", "", 0, score(lm, facts, cut))]
-    chosen = choose(lm, hooked, facts, cut, FEATURES, RETAIN_BELOW, negative(CLAMPS[-1]))
-    rows += by_features(lm, hooked, facts, cut, chosen, kinds)
-    rows += by_direction(lm, HOOK, facts, cut, DIRECTION_STRENGTHS)
+    spent = {"model_seconds": time.perf_counter() - begun, "sae_seconds": 0.0, "unlearn_seconds": 0.0}
+    cut = halves(facts)
+    rows = [Row("", "none", "", 0, score(lm, facts, cut))]
+    for hook_point in HOOKS:
+        begun = time.perf_counter()
+        sae = train_fact_sae(lm, facts, hook_point, sae_config(), work / hook_point)
+        ready = time.perf_counter()
+        hooked = Hooked(sae, hook_point)
+        removal = lambda sae, feature: ClampActive(sae=sae, feature=feature, activation=-CLAMPS[-1])  # noqa: E731
+        chosen = choose(lm, hooked, facts, cut, FEATURES, RETAIN_BELOW, removal)
+        rows += by_features(lm, hooked, facts, cut, chosen, kinds(lm, hooked, facts))
+        rows += by_direction(lm, hook_point, facts, cut, DIRECTION_STRENGTHS)
+        spent["sae_seconds"] += ready - begun
+        spent["unlearn_seconds"] += time.perf_counter() - ready
+    begun = time.perf_counter()
     seen = list(facts.contexts(facts.forget[cut.seen]))
     for number, config in enumerate(RMU):
         tuned = rmu(lm, seen, spared(facts), config, work / f"rmu-{number}")
-        rows.append(Row("RMU", f"c {config.c:g}, α {config.alpha:g}", 0, score(tuned, facts, cut)))
+        settings = f"c {config.c:g}, α {config.alpha:g}, {config.steps} steps"
+        rows.append(Row("weights", "RMU", settings, 0, score(tuned, facts, cut)))
+    spent["unlearn_seconds"] += time.perf_counter() - begun
     return {
-        **about, "facts": len(facts.forget), "model_seconds": round(trained - begun, 1),
-        "sae_seconds": round(ready - trained, 1), "unlearn_seconds": round(time.perf_counter() - ready, 1),
+        **about, "facts": len(facts.forget), **{name: round(seconds, 1) for name, seconds in spent.items()},
         "rows": [
             {
-                "method": row.method, "intervention": row.intervention, "features": row.features,
+                "where": row.where, "method": row.method, "intervention": row.intervention, "features": row.features,
                 **asdict(row.scored), "forget": row.scored.forget, "unlearned": row.unlearned,
             }
             for row in rows
@@ -82,6 +102,7 @@ def run(work: Path, about: dict) -> dict:
 def report(found: dict) -> str:
     """The result as Markdown."""
     head = [
+        "where",
         "chosen by",
         "intervention",
         "features",
@@ -97,12 +118,17 @@ def report(found: dict) -> str:
         head,
         [
             [
-                row["method"], row["intervention"], row["features"] or "", f"{row['seen']:.1%}", f"{row['unseen']:.1%}",
-                f"{row['keep']:.1%}", f"{row['neutral_loss'] - clean:+.3f}", "yes" if row["unlearned"] else "",
+                row["where"],
+                row["method"],
+                row["intervention"],
+                row["features"] or "",
+                *(f"{row[share]:.1%}" for share in ("seen", "unseen", "keep")),
+                f"{row['neutral_loss'] - clean:+.3f}",
+                "yes" if row["unlearned"] else "",
             ]
             for row in found["rows"]
         ],
-    )  # fmt: skip
+    )
     lines += [
         "",
         f"{found['facts']} facts in each set. Neutral loss: nats per token added on text about nobody "

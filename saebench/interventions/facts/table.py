@@ -5,7 +5,7 @@ on both halves, the facts to keep and the neutral text. What a way of choosing f
 the features, but for attribution, which tries out `removal`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,7 @@ from saebench.interventions.choosing import (
 from saebench.interventions.choosing.attribution import Make
 from saebench.interventions.facts.facts import Facts
 from saebench.interventions.facts.score import Halves, Scored, prompts, score
+from saebench.interventions.kinds import Intervention
 from saebench.lm import LanguageModel
 
 NAME = "facts"
@@ -36,6 +37,7 @@ FORGOTTEN, KEPT = 0.05, 0.99
 class Row:
     """A line of the table."""
 
+    where: str
     method: str
     intervention: str
     features: int
@@ -49,6 +51,8 @@ class Row:
 
 Chosen = Mapping[str, Sequence[Candidate]]
 """By the name of the way of choosing."""
+Kinds = Mapping[str, Callable[[Sequence[int]], list[Intervention]]]
+"""By name, what is done to all chosen features together."""
 
 
 def spared(facts: Facts) -> list[Contexts]:
@@ -74,14 +78,14 @@ def choose(
 
 
 def by_features(
-    lm: LanguageModel, hooked: Hooked, facts: Facts, cut: Halves, chosen: Chosen, kinds: Mapping[str, Make]
+    lm: LanguageModel, hooked: Hooked, facts: Facts, cut: Halves, chosen: Chosen, kinds: Kinds
 ) -> Iterable[Row]:
-    """Every choice under every kind of intervention."""
+    """Every choice under every kind of intervention; a choice of no features changes nothing."""
     for method, candidates in chosen.items():
+        features = [candidate.feature for candidate in candidates]
         for kind, make in kinds.items():
-            interventions = [make(NAME, candidate.feature) for candidate in candidates]
-            with intervened(lm, interventions, {NAME: hooked}):
-                yield Row(method, kind, len(candidates), score(lm, facts, cut))
+            with intervened(lm, make(features) if features else [], {NAME: hooked}):
+                yield Row(hooked.hook_point, method, kind, len(features), score(lm, facts, cut))
 
 
 def by_direction(
@@ -92,4 +96,4 @@ def by_direction(
     direction = difference_of_means(lm, hook_point, seen, spared(facts))
     for strength in strengths:
         with ablated(lm, hook_point, direction, strength):
-            yield Row("direction", f"ablated, strength {strength:g}", 0, score(lm, facts, cut))
+            yield Row(hook_point, "direction", f"ablated, strength {strength:g}", 0, score(lm, facts, cut))
