@@ -14,6 +14,7 @@ from store.errors import StoreError
 from store.example import Attribution, Band, Example, Negative, Source
 from store.explanation import Explanation
 from store.feature import Feature
+from store.firing import Firings
 from store.index import Context, Index
 from store.known import Head, Histogram, InDocument, Logit, Logits, Neighbour, Partner, Stats
 from store.maps import Map, find_map, write_map
@@ -41,6 +42,7 @@ __all__ = [
     "Feature",
     "FeatureList",
     "FeatureStore",
+    "Firings",
     "Head",
     "Histogram",
     "InDocument",

@@ -22,6 +22,7 @@ from store.comparisons import comparison_folder, read_comparison, write_comparis
 from store.described import COLUMNS, described
 from store.errors import StoreError
 from store.feature import Feature
+from store.firing import Firings, firings_of
 from store.index import Context, Index
 from store.mirror import TABLES, Mirror
 from store.reading import literal, quoted
@@ -192,6 +193,26 @@ class FeatureStore:
             StoreError: there is no such feature or index.
         """
         return Feature(self.index(sae, corpus), feature)
+
+    def firings(
+        self,
+        sae: str | None = None,
+        corpus: str | None = None,
+        *,
+        documents: Sequence[str] | None = None,
+        without: Sequence[str] = (),
+    ) -> Firings:
+        """How often and how strongly every feature fires, over an index or over some of its documents.
+
+        Args:
+            sae, corpus: which index.
+            documents: patterns of names, such as "tkinter*" (`fnmatch`); documents that fit one are counted. None: all.
+            without: patterns of the names of documents that are not counted.
+
+        Raises:
+            StoreError: no document is left.
+        """
+        return firings_of(self.index(sae, corpus), documents, without)
 
     def codes(self, context: int, sae: str | None = None, corpus: str | None = None) -> Relation:
         """Every active feature of every token of a context: position, token (id), feature, value."""
