@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from saebench.corpus import Contexts
 from saebench.errors import UserError
 from saebench.lm import LanguageModel
+from saebench.lm.edit import Pass
 
 
 def difference_of_means(
@@ -52,11 +53,11 @@ def ablated(
     unit = (direction / norm).to(lm.device).float()
     special = torch.tensor(sorted(lm.tokenizer.all_special_ids), device=lm.device)
 
-    def edit(x: Float[Tensor, "b n width"], tokens: Int[Tensor, "b n"]) -> Float[Tensor, "b n width"]:
+    def edit(x: Float[Tensor, "b n width"], made: Pass) -> Float[Tensor, "b n width"]:
         if x.shape[-1] != len(unit):
             raise UserError(f"a direction of width {len(unit)} cannot be ablated from {x.shape[-1]} at {hook_point}")
         along = (x.float() @ unit)[..., None] * unit
-        return (x.float() - strength * along * ~torch.isin(tokens, special)[..., None]).to(x.dtype)
+        return (x.float() - strength * along * ~torch.isin(made.tokens, special)[..., None]).to(x.dtype)
 
     return lm.edited({hook_point: edit})
 
