@@ -44,7 +44,7 @@ class Treatment(Section):
         "`above` units; guarded: only in texts where the features fire often (DSG); zero; scale: by 1 - strength; "
         "project: the span of the decoder rows by 1 - strength",
     )
-    strengths: tuple[float, ...] = Field((0.5, 1, 2, 4, 8), min_length=1, description="rising")
+    strengths: tuple[float, ...] = Field((1, 2, 4, 8), min_length=1, description="what is tried")
     above: float = Field(0.5, ge=0, description="clamp_prime: units that the activation must exceed")
     percentile: float = Field(95, ge=0, le=100, description="guarded: of retained texts, that fire less often")
 
@@ -77,23 +77,23 @@ class UnlearnConfig(Section):
         min_length=1,
         description="documents to keep, by topic",
     )
-    questions: BuildConfig = Field(BuildConfig(per_topic=120), description="made from the corpus")
+    questions: BuildConfig = Field(BuildConfig(per_topic=80), description="made from the corpus")
     choose: ChoosingConfig = ChoosingConfig()
     treatments: tuple[Treatment, ...] = Field(
         (
             Treatment(),
-            Treatment(kind="clamp_prime"),
-            Treatment(kind="guarded"),
+            Treatment(kind="clamp_prime", strengths=(2, 4, 8)),
+            Treatment(kind="guarded", strengths=(2, 4, 8)),
             Treatment(kind="zero", strengths=(1,)),
-            Treatment(kind="project", strengths=(0.5, 1, 2)),
+            Treatment(kind="project", strengths=(1, 2, 4)),
         ),
         min_length=1,
     )
     baselines: tuple[Baseline, ...] = ("random", "direction", "rmu")
-    direction_strengths: tuple[float, ...] = Field((0.5, 1, 2, 4), min_length=1, description="1 takes it away")
+    direction_strengths: tuple[float, ...] = Field((1, 2, 4), min_length=1, description="1 takes it away")
     rmu: RMUConfig = Field(RMUConfig(layer=2, c=20, alpha=100, lr=5e-4, steps=100))
     chosen_on: int = Field(160, ge=1, description="contexts of text to forget, and to retain, that choose features")
-    judged_on: int = Field(48, ge=1, description="contexts of retained, and of neutral text, that judge")
+    judged_on: int = Field(16, ge=1, description="contexts of retained, and of neutral text, that judge")
     document_characters: int = Field(4000, ge=1, description="of a document's text, at most: many are to be read")
     bound: float = Field(0.99, ge=0, le=1, description="controls still right, at least, of the strength that is chosen")
     samples: int = Field(4, ge=0, description="prompts of either side that are continued before and after")
