@@ -30,16 +30,39 @@ class Material:
     exam: Exam
 
 
-def gather(lm: LanguageModel, questions: QuestionSet, config: UnlearnConfig) -> Material:
-    """Divide questions and texts.
+@dataclass(frozen=True)
+class Divided:
+    """The documents of a corpus.
+
+    Attributes:
+        topics: of every topic, those that choose and those that judge.
+        rest: those of no topic.
+    """
+
+    topics: Mapping[str, tuple[list[Document], list[Document]]]
+    rest: Sequence[Document]
+
+
+def divide(config: UnlearnConfig) -> Divided:
+    """Divide the documents of every topic.
 
     Raises:
-        UserError: topics that overlap or have no documents, a topic of one document, no text besides the topics, a side
-            without questions.
+        UserError: topics that overlap or have no documents, a topic of one document, no document besides the topics.
     """
     by_topic = documents_by_topic(config.corpus, {**config.forget, **config.retain})
-    sides = {name: halves(by_topic[name], name, config.seed) for name in (*config.forget, *config.retain)}
-    choosing = {document.name for choose, _ in sides.values() for document in choose}
+    if not by_topic[""]:
+        raise UserError(f"every document of {config.corpus.name!r} is of a topic: no neutral text is left to judge by")
+    names = (*config.forget, *config.retain)
+    return Divided({name: halves(by_topic[name], name, config.seed) for name in names}, by_topic[""])
+
+
+def gather(lm: LanguageModel, questions: QuestionSet, divided: Divided, config: UnlearnConfig) -> Material:
+    """Divide questions as their documents are, and make contexts of the texts.
+
+    Raises:
+        UserError: a side without questions.
+    """
+    choosing = {document.name for choose, _ in divided.topics.values() for document in choose}
     sets = {
         (side, half): questions.of(
             question.topic in topics and (question.document in choosing) == (half == "choose")
@@ -53,7 +76,7 @@ def gather(lm: LanguageModel, questions: QuestionSet, config: UnlearnConfig) -> 
             raise UserError(f"no question of the topics to {side} is left to {half} by; make more per topic")
 
     def text(half: int, topics: Mapping[str, object], most: int) -> list[Contexts]:
-        return contexts_of(lm, _mixed([d for name in topics for d in sides[name][half]], config), most)
+        return contexts_of(lm, _mixed([d for name in topics for d in divided.topics[name][half]], config), most)
 
     return Material(
         sets["forget", "choose"],
@@ -64,7 +87,7 @@ def gather(lm: LanguageModel, questions: QuestionSet, config: UnlearnConfig) -> 
             sets["forget", "judge"],
             sets["retain", "judge"],
             text(1, config.retain, config.judged_on),
-            contexts_of(lm, _mixed(by_topic[""], config), config.judged_on),
+            contexts_of(lm, _mixed(divided.rest, config), config.judged_on),
         ),
     )
 

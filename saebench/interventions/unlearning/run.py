@@ -35,7 +35,7 @@ from saebench.interventions.scores import (
 from saebench.interventions.unlearning import selection
 from saebench.interventions.unlearning.config import Treatment, UnlearnConfig
 from saebench.interventions.unlearning.evidence import samples, side_effects
-from saebench.interventions.unlearning.material import Material, gather
+from saebench.interventions.unlearning.material import Material, divide, gather
 from saebench.interventions.unlearning.result import Curve, Picked, UnlearningResult
 from saebench.interventions.unlearning.treatments import Chosen, interventions
 from saebench.lm import LanguageModel
@@ -68,6 +68,7 @@ class Run:
         self.lm, self.sae, self.hooked, self.config = lm, sae, hooked, config
         self.saes: Mapping[str, Hooked] = {sae: hooked}
         self.workspace, self.work, self.track = workspace, work, track
+        self.divided = divide(config)
 
     @cached_property
     def questions(self) -> QuestionSet:
@@ -86,7 +87,7 @@ class Run:
     @cached_property
     def material(self) -> Material:
         """Texts and questions, divided."""
-        return gather(self.lm, self.questions, self.config)
+        return gather(self.lm, self.questions, self.divided, self.config)
 
     @cached_property
     def firings(self) -> tuple[Firings, Firings]:
@@ -180,6 +181,7 @@ class Run:
             return Row(cell=cell, forget=right[0], controls=right[1])
 
         with self.track("SAEBench", len(grid.cells())) as done:
+            (self.work / "saebench").mkdir(exist_ok=True)
             return unlearning_score(run_grid(measure, grid, self.work / "saebench", done))
 
     def pick(self, curves: Sequence[Curve], chosen: Chosen) -> Picked:
