@@ -42,13 +42,13 @@ def zipf(rng: np.random.Generator, n: int, features: np.ndarray) -> tuple[np.nda
     return kept.sum(1), features[drawn[kept]]
 
 
-def blocks(n_contexts: int, n_features: int, vocabulary: list[bytes]) -> Iterator[ContextBlock]:
-    """Contexts with their codes, CONTEXTS at a time; each block from a seed of its own."""
+def blocks(n_contexts: int, n_features: int, vocabulary: list[bytes], seed: int = 0) -> Iterator[ContextBlock]:
+    """Contexts with their codes, CONTEXTS at a time; each block from a seed of its own, counted from `seed` on."""
     shared = np.random.default_rng(0)
     numbers, scale = shared.permutation(n_features).astype(np.int32), shared.lognormal(0, 0.5, n_features)
     widths = np.array([len(piece) for piece in vocabulary])
     for start in range(0, n_contexts, CONTEXTS):
-        rng = np.random.default_rng(start + 1)
+        rng = np.random.default_rng(seed + start + 1)
         n = min(CONTEXTS, n_contexts - start)
         tokens = np.minimum(VOCABULARY ** rng.random((n, LENGTH)), VOCABULARY - 1).astype(np.int32)
         tokens[:, 0] = VOCABULARY

@@ -22,12 +22,12 @@ class Firings:
     Attributes:
         n_tokens: ordinary tokens that were counted; special ones have no codes.
         counts: int64[M], on how many of them each feature is active.
-        squares: float64[M], sums of its squared activations.
+        squares: float64[M], sums of its squared activations; None where only firings were counted, which is faster.
     """
 
     n_tokens: int
     counts: NDArray[np.int64]
-    squares: NDArray[np.float64]
+    squares: NDArray[np.float64] | None = None
 
     @property
     def densities(self) -> NDArray[np.float64]:
@@ -36,11 +36,17 @@ class Firings:
 
     @property
     def mean_squares(self) -> NDArray[np.float64]:
-        """Mean squared activation over all tokens, also those on which a feature is silent."""
+        """Mean squared activation over all tokens, also those on which a feature is silent.
+
+        Raises:
+            StoreError: only firings were counted.
+        """
+        if self.squares is None:
+            raise StoreError("these counts have no squared activations; count with squares=True")
         return self.squares / max(self.n_tokens, 1)
 
 
-def firings_of(index: Index, documents: Sequence[str] | None, without: Sequence[str]) -> Firings:
+def firings_of(index: Index, documents: Sequence[str] | None, without: Sequence[str], squares: bool) -> Firings:
     """Count in the documents whose name fits a pattern of `documents` (None: all) and none of `without`.
 
     Raises:
@@ -58,16 +64,20 @@ def firings_of(index: Index, documents: Sequence[str] | None, without: Sequence[
         raise StoreError(f"{index.id} has no document for {wanted}{but}; its documents are like {near}")
     whole = len(numbers) == len(index.documents)
     parts = None if whole else parts_of(index, np.array(numbers))
-    codes = _every_code(index) if whole else _codes_in(index)
     cursor = index.cursor()
     if parts is not None:
         cursor.register("part", parts)
-    found = cursor.execute(
-        f"SELECT feature, count(*) AS n, sum(value * value) AS squares FROM ({codes}) GROUP BY feature"
-    ).fetchnumpy()
-    counts, squares = np.zeros(index.n_features, np.int64), np.zeros(index.n_features)
-    counts[found["feature"]], squares[found["feature"]] = found["n"], found["squares"]
-    return Firings(_tokens(index, parts), counts, squares)
+    value = f"{quoted(index.alias)}.f16(half)::DOUBLE"
+    asked = f", sum({value} * {value}) AS squares" if squares else ""
+    source = index.table("by_feature") if whole else _codes_in(index)
+    found = cursor.execute(f"SELECT feature, count(*) AS n{asked} FROM {source} GROUP BY feature").fetchnumpy()
+    counts = np.zeros(index.n_features, np.int64)
+    counts[found["feature"]] = found["n"]
+    sums = None
+    if squares:
+        sums = np.zeros(index.n_features)
+        sums[found["feature"]] = found["squares"]
+    return Firings(_tokens(index, parts), counts, sums)
 
 
 def parts_of(index: Index, documents: NDArray[np.integer]) -> pa.Table:
@@ -91,17 +101,12 @@ def _fits(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _every_code(index: Index) -> str:
-    return f"SELECT feature, {quoted(index.alias)}.f16(half)::DOUBLE AS value FROM {index.table('by_feature')}"
-
-
 def _codes_in(index: Index) -> str:
-    """Codes of the places in `part`."""
+    """Codes of the places in `part`, as a table expression."""
     position = f"(key % {index.context_length})::INTEGER"
     feature = f"(key // {index.context_length} - context::BIGINT * {index.n_features})::INTEGER"
-    return f"""SELECT {feature} AS feature, {quoted(index.alias)}.f16(half)::DOUBLE AS value
-               FROM {index.table("by_context")} JOIN part USING (context)
-               WHERE {position} BETWEEN first AND last"""
+    return f"""(SELECT {feature} AS feature, half FROM {index.table("by_context")} JOIN part USING (context)
+                WHERE {position} BETWEEN first AND last)"""
 
 
 def _tokens(index: Index, parts: pa.Table | None) -> int:

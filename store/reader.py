@@ -201,18 +201,20 @@ class FeatureStore:
         *,
         documents: Sequence[str] | None = None,
         without: Sequence[str] = (),
+        squares: bool = False,
     ) -> Firings:
-        """How often and how strongly every feature fires, over an index or over some of its documents.
+        """How often every feature fires, over an index or over some of its documents.
 
         Args:
             sae, corpus: which index.
             documents: patterns of names, such as "tkinter*" (`fnmatch`); documents that fit one are counted. None: all.
             without: patterns of the names of documents that are not counted.
+            squares: also sum the squared activations.
 
         Raises:
             StoreError: no document is left.
         """
-        return firings_of(self.index(sae, corpus), documents, without)
+        return firings_of(self.index(sae, corpus), documents, without, squares)
 
     def codes(self, context: int, sae: str | None = None, corpus: str | None = None) -> Relation:
         """Every active feature of every token of a context: position, token (id), feature, value."""

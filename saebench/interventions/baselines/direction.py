@@ -15,6 +15,7 @@ from saebench.corpus import Contexts
 from saebench.errors import UserError
 from saebench.lm import LanguageModel
 from saebench.lm.edit import Pass
+from saebench.lm.tokenizer import special_ids
 
 
 def difference_of_means(
@@ -51,13 +52,13 @@ def ablated(
     if not norm > 0:
         raise UserError("the direction to ablate is zero")
     unit = (direction / norm).to(lm.device).float()
-    special = torch.tensor(sorted(lm.tokenizer.all_special_ids), device=lm.device)
+    special = torch.tensor(special_ids(lm.tokenizer), device=lm.device)
 
-    def edit(x: Float[Tensor, "b n width"], made: Pass) -> Float[Tensor, "b n width"]:
+    def edit(x: Float[Tensor, "b n width"], now: Pass) -> Float[Tensor, "b n width"]:
         if x.shape[-1] != len(unit):
             raise UserError(f"a direction of width {len(unit)} cannot be ablated from {x.shape[-1]} at {hook_point}")
         along = (x.float() @ unit)[..., None] * unit
-        return (x.float() - strength * along * ~torch.isin(made.tokens, special)[..., None]).to(x.dtype)
+        return (x.float() - strength * along * ~torch.isin(now.tokens, special)[..., None]).to(x.dtype)
 
     return lm.edited({hook_point: edit})
 

@@ -29,6 +29,7 @@ from saebench.interventions.choosing.candidates import Candidate
 from saebench.interventions.choosing.prompts import Prompt, Right, answered_right, grouped
 from saebench.interventions.kinds import Intervention
 from saebench.lm import LanguageModel
+from saebench.lm.tokenizer import special_ids
 
 Make = Callable[[str, int], Intervention]
 """(name of the SAE, feature) → what is done to it: `lambda sae, feature: Zero(sae=sae, feature=feature)`."""
@@ -96,7 +97,7 @@ def attributions(lm: LanguageModel, hooked: Hooked, prompts: Sequence[Prompt]) -
     """
     lm.check_hook_points([hooked.hook_point])
     site = Features(hooked.hook_point, hooked.sae)
-    special = torch.tensor(sorted(lm.tokenizer.all_special_ids))
+    special = torch.tensor(special_ids(lm.tokenizer))
     out = torch.zeros(len(prompts), hooked.sae.n_latents)
     for rows in grouped(prompts):
         own = [prompts[row] for row in rows]

@@ -30,12 +30,12 @@ LENGTH = 5
 class FactsConfig(Section):
     """How many facts, about how many names."""
 
-    facts: int = Field(200, ge=4, description="facts in each of the two sets; even, so that it has halves")
-    names: int = Field(20, ge=2, description="first names, and as many second names, of each set")
-    values: int = Field(50, ge=2, description="different values, shared by both sets; chance is one in so many")
-    words: int = Field(40, ge=2, description="words of the text that is about nobody")
+    facts: int = Field(100, ge=4, description="facts in each of the two sets; even, so that it has halves")
+    names: int = Field(10, ge=2, description="first names, and as many second names, of each set")
+    values: int = Field(25, ge=2, description="different values, shared by both sets; chance is one in so many")
+    words: int = Field(20, ge=2, description="words of the text that is about nobody")
     followers: int = Field(4, ge=1, description="words that may follow each of those, all equally likely")
-    neutral: int = Field(400, ge=2, description="contexts of that text")
+    neutral: int = Field(200, ge=2, description="contexts of that text")
     seed: int = Field(0, ge=0, description="of names, values and words")
 
     @model_validator(mode="after")

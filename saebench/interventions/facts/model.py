@@ -29,12 +29,12 @@ class FactModelConfig(Section):
     """The model and how long it may learn."""
 
     layers: int = Field(2, ge=2, description="transformer blocks")
-    width: int = Field(64, ge=8, description="of the residual stream")
+    width: int = Field(128, ge=8, description="of the residual stream")
     heads: int = Field(4, ge=1, description="attention heads of each block")
-    batch: int = Field(200, ge=1, description="contexts of a step")
+    batch: int = Field(128, ge=1, description="contexts of a step")
     lr: float = Field(4e-3, gt=0, description="AdamW's peak rate")
     weight_decay: float = Field(0.1, ge=0, description="AdamW's")
-    steps: int = Field(600, ge=1, description="optimiser steps; an error if some fact is not known after them")
+    steps: int = Field(500, ge=1, description="optimiser steps; an error if some fact is not known after them")
     seed: int = Field(0, ge=0, description="of the initial weights")
 
 

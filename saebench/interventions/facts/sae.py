@@ -29,14 +29,13 @@ class FactActivations:
             start += 1
 
 
-def sae_config(n_latents: int = 512, k: int = 8, tokens: int = 200_000) -> TrainConfig:
-    """The recipe: TopK, small batches, because there are few distinct activations."""
-    return TrainConfig.model_validate(
-        {
-            "sae": {"n_latents": n_latents, "rule": {"name": "topk", "k": k}, "lr": 3e-3},
-            "tokens": tokens, "batch": 256, "ring_rows": 4096, "device": "cpu",
-        }
-    )  # fmt: skip
+def sae_config(n_latents: int = 512, k: int = 3, tokens: int = 400_000) -> TrainConfig:
+    """The recipe: BatchTopK with few latents a token, for a token is little but a word at a place; latents count as
+    dead soon, for every row comes by soon.
+    """
+    rule = {"name": "batchtopk", "k": k, "k_aux": 8, "dead_after": 4000}
+    sae = {"n_latents": n_latents, "rule": rule, "lr": 1e-3}
+    return TrainConfig.model_validate({"sae": sae, "tokens": tokens, "batch": 256, "ring_rows": 2048, "device": "cpu"})
 
 
 def train_fact_sae(lm: LanguageModel, facts: Facts, hook_point: str, config: TrainConfig, out: Path, **how: Any) -> SAE:

@@ -83,7 +83,13 @@ def test_counts_in_documents_of_an_index_are_those_of_dense_codes(tiny_lm, hooke
             n[group] += 1
     with FeatureStore.open(tmp_path / "ws") as store:
         pattern = "*0?.txt"
-        mine, others, all_of_it = store.firings(documents=[pattern]), store.firings(without=[pattern]), store.firings()
+        mine, others = (
+            store.firings(**which, squares=True) for which in ({"documents": [pattern]}, {"without": [pattern]})
+        )
+        all_of_it = store.firings(squares=True)
+        assert np.array_equal(store.firings(documents=[pattern]).counts, mine.counts)
+        with pytest.raises(StoreError, match="squares=True"):
+            by_squares("tiny", store.firings(), mine)
         for found, group in ((mine, 1), (others, 0)):
             assert found.n_tokens == n[group] > 0
             assert np.array_equal(found.counts, counts[group])
