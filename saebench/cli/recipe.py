@@ -13,6 +13,7 @@ from saebench.config import CorpusConfig, HarvestConfig, HeldoutConfig, ModelCon
 from saebench.explaining.config import ExplainConfig
 from saebench.indexing.config import IndexConfig, MapConfig
 from saebench.interventions.dreaming.config import DreamConfig
+from saebench.interventions.unlearning.config import UnlearnConfig
 from saebench.training.config import TrainConfig
 
 
@@ -35,6 +36,7 @@ class Recipe(Section):
     map: MapConfig = MapConfig()
     explain: ExplainConfig = ExplainConfig()
     circuit: CircuitConfig = CircuitConfig()
+    unlearn: UnlearnConfig = UnlearnConfig()
     dream: DreamConfig = DreamConfig()
 
 

@@ -2,8 +2,8 @@
 
 import typer
 
-from saebench.cli.unlearn import known, questions
+from saebench.cli.unlearn import known, list_, questions, run
 
 app = typer.Typer(help="Make questions on a topic, unlearn it, see the price.", no_args_is_help=True)
-for verb in (questions, known):
-    app.command(verb.__name__.rpartition(".")[2])(verb.command)
+for verb in (run, questions, known, list_):
+    app.command(verb.__name__.rpartition(".")[2].rstrip("_"))(verb.command)

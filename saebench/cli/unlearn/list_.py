@@ -1,0 +1,24 @@
+"""`saebench unlearn list`: the unlearning runs of a workspace."""
+
+from rich.table import Table
+from rich.text import Text
+
+from saebench.cli.options import DEFAULT_WORKSPACE, WorkspaceDir
+from saebench.cli.progress import console
+from saebench.interventions.unlearning import read_result, result_ids
+
+
+def command(workspace: WorkspaceDir = DEFAULT_WORKSPACE) -> None:
+    """List unlearning runs: what was to be forgotten, how, and what came of it."""
+    ids = result_ids(workspace)
+    if not ids:
+        console.print(f"nothing is unlearned in {workspace} yet; begin with: saebench unlearn run", markup=False)
+        return
+    table = Table("run", "forget", "treatment", "forget right", "controls right", box=None)
+    for result_id in ids:
+        found = read_result(workspace, result_id)
+        picked = found.picked
+        shares = (f"{picked.scores.forget.value:.1%}", f"{picked.scores.controls.value:.1%}")
+        treated = f"{picked.treatment} {picked.strength:g}"
+        table.add_row(*map(Text, (found.id, ", ".join(found.config.forget), treated, *shares)))
+    console.print(table)

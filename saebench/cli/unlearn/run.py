@@ -1,0 +1,112 @@
+"""`saebench unlearn run`: take topics from a model by the features of an SAE, and say what it costs."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from saebench.cli.options import DEFAULT_WORKSPACE, Overrides, RecipeFile, WorkspaceDir
+from saebench.cli.progress import console, track
+from saebench.cli.recipe import read_recipe
+from saebench.errors import UserError
+from saebench.interventions import make_set, open_saes, write_interventions
+from saebench.interventions.questions.topics import parse_topic
+from saebench.interventions.scores.bootstrap import Estimate
+from saebench.interventions.unlearning import UnlearnConfig, UnlearningResult, read_result, unlearn, write_result
+from saebench.interventions.unlearning.result import result_ids, work_folder
+from saebench.training.trained import read_trained
+
+
+def run(workspace: Path, sae: str | None, config: UnlearnConfig, result_id: str | None = None) -> UnlearningResult:
+    """Unlearn with an SAE of a workspace, or find it done; the interventions are kept under the run's name."""
+    lm, saes = open_saes(workspace, *([sae] if sae else []))
+    if len(saes) > 1:
+        raise UserError(f"the workspace has several SAEs; choose one with --sae: {', '.join(saes)}")
+    ((name, hooked),) = saes.items()
+    found_id = result_id or f"{'-'.join(config.forget)}.{config.choose.method}"
+    made_from = {"settings": config.model_dump(mode="json"), "sae_sha256": read_trained(workspace, name).sha256}
+    if found_id in result_ids(workspace):
+        done = read_result(workspace, found_id)
+        if done.sae == name and {key: done.provenance.get(key) for key in made_from} == made_from:
+            return done
+    result = unlearn(
+        lm, name, hooked, config, workspace, work_folder(workspace, found_id), found_id, _tracked, made_from
+    )
+    notes = f"unlearning {', '.join(config.forget)}: {result.picked.treatment} at {result.picked.strength:g}"
+    write_interventions(workspace, make_set(workspace, found_id, lm, result.picked.interventions, notes=notes))
+    write_result(workspace, result)
+    return result
+
+
+@contextmanager
+def _tracked(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    with track(what, total) as progress:
+        yield progress
+
+
+def show(result: UnlearningResult, workspace: Path) -> None:
+    """Print what came of it."""
+    forget, controls = result.questions
+    features = ", ".join(str(one.feature) for one in result.candidates[:8])
+    more = "" if len(result.candidates) <= 8 else f" … ({len(result.candidates)})"
+    console.print(f"questions {forget:,} to forget, {controls:,} to keep, all answered right before", markup=False)
+    console.print(f"features  {features}{more}", markup=False)
+    table = Table("", "strength", "forget right", "controls right", "CE added", "KL", box=None, pad_edge=False)
+    for curve in result.curves:
+        for number, point in enumerate(curve.points):
+            mark = " ←" if curve.name == result.picked.treatment and point.strength == result.picked.strength else ""
+            own = point.scores
+            table.add_row(
+                ("" if number else f"{curve.name} (baseline)" if curve.baseline else curve.name),
+                f"{point.strength:g}{mark}", _share(own.forget), _share(own.controls), _nats(own.ce_added),
+                _nats(own.kl),
+            )  # fmt: skip
+    console.print(table)
+    if result.saebench is not None:
+        console.print(f"SAEBench  unlearning score {result.saebench.score:.3f}", markup=False)
+    bound = f"{result.config.bound:.0%} of the controls"
+    if not result.picked.keeps_controls:
+        console.print(f"no strength keeps {bound}; the one marked gains most", markup=False)
+    console.print(f"unlearned {result.id}: look at it with `saebench serve --workspace {workspace}`", markup=False)
+
+
+def _share(estimate: Estimate) -> str:
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.1%}"
+    return f"{estimate.value:.1%} [{estimate.low:.0%}–{estimate.high:.0%}]"
+
+
+def _nats(estimate: Estimate | None) -> str:
+    return "–" if estimate is None else f"{estimate.value:+.4f}"
+
+
+def command(
+    recipe: RecipeFile = None,
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    sae: Annotated[str | None, typer.Option(help="SAE whose features are treated; default: the only one.")] = None,
+    forget: Annotated[
+        list[str],
+        typer.Option(metavar="NAME[=PATTERN,…]", help="Documents to forget, by name, e.g. tkinter."),
+    ] = [],  # noqa: B006
+    retain: Annotated[list[str], typer.Option(metavar="NAME[=PATTERN,…]", help="Documents to keep, by name.")] = [],  # noqa: B006
+    choose: Annotated[
+        str | None, typer.Option(help="Features by frequency, squares, attribution, or list:NAME of the workspace.")
+    ] = None,
+    id: Annotated[str | None, typer.Option(help="Name of the result; default: <topics>.<method>.")] = None,
+    set: Overrides = [],  # noqa: B006
+) -> None:
+    """Unlearn topics: choose features, intervene at several strengths, and score what is forgotten and what breaks."""
+    overrides = [*set]
+    for side, topics in (("forget", forget), ("retain", retain)):
+        if topics:
+            named = dict(map(parse_topic, topics))
+            overrides.append(f"unlearn.{side}={ {name: list(patterns) for name, patterns in named.items()} }")
+    if choose is not None:
+        method, _, name = choose.partition(":")
+        overrides.append(f"unlearn.choose.method={method}")
+        if name:
+            overrides.append(f"unlearn.choose.list={name}")
+    show(run(workspace, sae, read_recipe(recipe, overrides).unlearn, id), workspace)

@@ -1,0 +1,103 @@
+"""What a person looks at beside the scores: what else changed, and texts continued before and after."""
+
+from collections.abc import Sequence
+
+import torch
+
+from saebench.corpus.tokenization import vocabulary
+from saebench.interventions.comparison import compare_next
+from saebench.interventions.generation import generate
+from saebench.interventions.questions import QuestionSet, ask
+from saebench.interventions.questions.format import Cloze, Question
+from saebench.interventions.questions.templates import put
+from saebench.interventions.scores import Exam, compared, flips, token_changes, topic_changes
+from saebench.interventions.scores.loss import Under
+from saebench.interventions.unlearning.result import NextToken, Sample, SideEffects
+from saebench.lm import LanguageModel
+
+NEXT = 8
+"""Likeliest next tokens of a sample."""
+
+
+def side_effects(lm: LanguageModel, under: Under, exam: Exam) -> SideEffects:
+    """Topics, questions and tokens of an exam that an intervention changes."""
+    both = QuestionSet(name="both", questions=(*exam.forget.questions, *exam.controls.questions))
+    before = ask(lm, both, exam.orders)
+    with under():
+        after = ask(lm, both, exam.orders)
+    return SideEffects(
+        topics=tuple(topic_changes(both, before, after)),
+        flips=tuple(flips(both, before, after)),
+        tokens=tuple(token_changes(lm, compared(lm, under, exam.neutral))),
+    )
+
+
+def samples(lm: LanguageModel, under: Under, hook_point: str, exam: Exam, n: int, n_tokens: int) -> list[Sample]:
+    """Prompts of questions, of as many documents as there are, continued before and after.
+
+    Args:
+        lm: the model.
+        under: puts it under the intervention.
+        hook_point: where that acts.
+        exam: whose questions give the prompts.
+        n: of either side, at most.
+        n_tokens: tokens of a continuation.
+    """
+    sides = ((True, exam.forget), (False, exam.controls))
+    return [
+        _sample(lm, under, hook_point, question, forget, n_tokens)
+        for forget, questions in sides
+        for question in _spread(questions.questions, n)
+    ]
+
+
+def _spread(questions: Sequence[Question], n: int) -> list[Question]:
+    """The first question of each document, by turns of topics."""
+    first: dict[str, Question] = {}
+    for question in questions:
+        first.setdefault(question.document or question.id, question)
+    by_topic: dict[str, list[Question]] = {}
+    for question in first.values():
+        by_topic.setdefault(question.topic, []).append(question)
+    ranked = sorted(
+        ((turn, question) for own in by_topic.values() for turn, question in enumerate(own)), key=lambda each: each[0]
+    )
+    return [question for _, question in ranked[:n]]
+
+
+def _sample(
+    lm: LanguageModel, under: Under, hook_point: str, question: Question, forget: bool, n_tokens: int
+) -> Sample:
+    ((_, way),) = put(lm, QuestionSet(name="sample", questions=(question,)), "given")
+    room = max(lm.context_length - n_tokens, 1)
+    prompt = torch.tensor(way.prompt[-room:])
+    plain, held = generate(lm, prompt, n_tokens), _held(lm, hook_point, prompt)
+    with under():
+        changed, now = generate(lm, prompt, n_tokens), _held(lm, hook_point, prompt)
+    moved = (now - held).norm(dim=1) / held.norm(dim=1).clamp_min(1e-12)
+    likeliest, kl = compare_next(plain.logits, changed.logits, NEXT)
+    texts = vocabulary(lm.tokenizer)
+
+    def text(tokens: torch.Tensor) -> str:
+        return b"".join(texts[token] for token in tokens.tolist()).decode(errors="replace")
+
+    return Sample(
+        topic=question.topic,
+        forget=forget,
+        answer=question.answer if isinstance(question, Cloze) else question.choices[question.answer],
+        tokens=tuple(texts[token].decode(errors="replace") for token in prompt.tolist()),
+        moved=tuple(moved.tolist()),
+        before=text(plain.tokens),
+        after=text(changed.tokens),
+        kl=kl,
+        next=tuple(
+            NextToken(text=texts[row.token].decode(errors="replace"), before=row.before, after=row.after)
+            for row in likeliest
+        ),
+    )
+
+
+@torch.no_grad()
+def _held(lm: LanguageModel, hook_point: str, prompt: torch.Tensor) -> torch.Tensor:
+    """What the hook point holds for every token, after whatever changes it."""
+    return lm.run(prompt[None], [hook_point])[1][hook_point][0].float()
