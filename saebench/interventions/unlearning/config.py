@@ -77,7 +77,7 @@ class UnlearnConfig(Section):
         min_length=1,
         description="documents to keep, by topic",
     )
-    questions: BuildConfig = Field(BuildConfig(per_topic=80), description="made from the corpus")
+    questions: BuildConfig = Field(BuildConfig(per_topic=80, document_tokens=2048), description="made from the corpus")
     choose: ChoosingConfig = ChoosingConfig()
     treatments: tuple[Treatment, ...] = Field(
         (
