@@ -54,13 +54,15 @@ def show(result: UnlearningResult, workspace: Path) -> None:
     more = "" if len(result.candidates) <= 8 else f" … ({len(result.candidates)})"
     console.print(f"questions {forget:,} to forget, {controls:,} to keep, all answered right before", markup=False)
     console.print(f"features  {features}{more}", markup=False)
-    table = Table("", "strength", "forget right", "controls right", "CE added", "KL", box=None, pad_edge=False)
-    for curve in result.curves:
+    table = Table(box=None, pad_edge=False)
+    for title in ("", "strength", "forget right", "controls right", "CE added", "KL"):
+        table.add_column(title, no_wrap=True)
+    for curve in sorted(result.curves, key=lambda each: each.baseline):
         for number, point in enumerate(curve.points):
             mark = " ←" if curve.name == result.picked.treatment and point.strength == result.picked.strength else ""
             own = point.scores
             table.add_row(
-                ("" if number else f"{curve.name} (baseline)" if curve.baseline else curve.name),
+                ("" if number else f"baseline: {curve.name}" if curve.baseline else curve.name),
                 f"{point.strength:g}{mark}", _share(own.forget), _share(own.controls), _nats(own.ce_added),
                 _nats(own.kl),
             )  # fmt: skip
@@ -76,7 +78,7 @@ def show(result: UnlearningResult, workspace: Path) -> None:
 def _share(estimate: Estimate) -> str:
     if estimate.low is None or estimate.high is None:
         return f"{estimate.value:.1%}"
-    return f"{estimate.value:.1%} [{estimate.low:.0%}–{estimate.high:.0%}]"
+    return f"{estimate.value:.1%} [{estimate.low:.0%}–{estimate.high:.0%}]".replace("%–", "–")
 
 
 def _nats(estimate: Estimate | None) -> str:

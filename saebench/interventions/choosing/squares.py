@@ -1,8 +1,8 @@
 """Selection C: features whose squared activation is large on the forget text against that on the text to retain.
 
 Dynamic SAE Guardrails (Muhamed et al. 2025): the mean squared activation stands for a feature's Fisher information;
-features in the top tenth of forget over retain are kept, and ranked by the forget text alone. The mean is of squares,
-as in the paper's formula; its published code squares the mean instead.
+features in the top tenth of forget over retain are kept, and ranked by the forget text alone. The mean is of squares;
+the published code squares the mean instead.
 """
 
 import numpy as np
