@@ -91,7 +91,7 @@ class UnlearnConfig(Section):
     )
     baselines: tuple[Baseline, ...] = ("random", "direction", "rmu")
     direction_strengths: tuple[float, ...] = Field((1, 2, 4), min_length=1, description="1 takes it away")
-    rmu: RMUConfig = Field(RMUConfig(layer=2, c=20, alpha=100, lr=5e-4, steps=100))
+    rmu: RMUConfig = Field(RMUConfig(layer=2, c=60, alpha=20, lr=1e-3, steps=100))
     chosen_on: int = Field(160, ge=1, description="contexts of text to forget, and to retain, that choose features")
     judged_on: int = Field(16, ge=1, description="contexts of retained, and of neutral text, that judge")
     document_characters: int = Field(4000, ge=1, description="of a document's text, at most: many are to be read")
