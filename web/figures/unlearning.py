@@ -31,7 +31,7 @@ def dose_response(result: "UnlearningResult") -> Figure:
             go.Scatter(
                 x=[_place(picked.strength)], y=[value], mode="markers", name="picked", showlegend=False, meta=role,
                 marker={"symbol": "circle-open", "size": 15, "line": {"width": 2}},
-                hovertemplate=f"picked: {verbatim(picked.treatment)} at %{{x:.3g}}<br>{words} %{{y:.1%}}<extra></extra>",
+                hovertemplate=f"picked, {words} %{{y:.1%}}<br>{picked.treatment} at {picked.strength:g}<extra></extra>",
             )
         )  # fmt: skip
     return plain(figure, _shape())
@@ -46,7 +46,9 @@ def two_runs(results: "Sequence[UnlearningResult]") -> Figure:
     return plain(figure, _shape())
 
 
-def _add(figure: go.Figure, curve: "Curve", name: str, symbol: str, *, dashed: bool = False, dash: str = "solid") -> None:
+def _add(
+    figure: go.Figure, curve: "Curve", name: str, symbol: str, *, dashed: bool = False, dash: str = "solid"
+) -> None:
     points = sorted(curve.points, key=lambda point: point.strength)
     for field, role, words in SIDES:
         shown = [getattr(point.scores, field) for point in points]
@@ -57,7 +59,9 @@ def _add(figure: go.Figure, curve: "Curve", name: str, symbol: str, *, dashed: b
                 name=verbatim(name), legendgroup=name, showlegend=field == "controls", meta=role,
                 mode="lines+markers", opacity=0.7 if dashed else 1,
                 marker={"symbol": symbol, "size": 6}, line={"width": 1.5, "dash": "dash" if dashed else dash},
-                hovertemplate=f"{verbatim(name)} at %{{customdata[0]:.3g}}<br>{words} %{{y:.1%}}%{{customdata[1]}}<extra></extra>",
+                hovertemplate=(
+                    f"{verbatim(name)} at %{{customdata[0]:.3g}}<br>{words} %{{y:.1%}}%{{customdata[1]}}<extra></extra>"
+                ),
             )
         )  # fmt: skip
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from saebench.interventions.kinds import AnyIntervention
     from saebench.interventions.sets import UsedSAE
 
+NAMED = 8
+"""Features of a condition that are named."""
+
 
 def saved_page(here: Workspace, set_id: str) -> SavedPage:
     """A set of interventions. Raises ProblemError 404."""
@@ -74,7 +77,8 @@ def _where(one: "AnyIntervention", kept: "InterventionSet") -> str:
     if one.when is not None:
         sae = "" if one.when.sae is None else f" of {kept.saes[one.when.sae].id}"
         features = one.when.feature if isinstance(one.when.feature, tuple) else (one.when.feature,)
-        named = ", ".join(str(f) for f in features[:8]) + (f" and {len(features) - 8} more" if len(features) > 8 else "")
+        more = f" and {len(features) - NAMED} more" if len(features) > NAMED else ""
+        named = ", ".join(map(str, features[:NAMED])) + more
         which = "it fires" if one.when.feature is None else f"any of {named}{sae} fires"
         above = f" above {number(one.when.above)}" if one.when.above else ""
         if one.when.kind == "often":
