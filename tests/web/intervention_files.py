@@ -28,9 +28,7 @@ def estimate(value: float, n: int = 40) -> Estimate:
 
 
 def scores(forget: float, controls: float) -> Scores:
-    return Scores(
-        forget=estimate(forget), controls=estimate(controls), ce_added=estimate(0.012), kl=estimate(0.034)
-    )
+    return Scores(forget=estimate(forget), controls=estimate(controls), ce_added=estimate(0.012), kl=estimate(0.034))
 
 
 def curve(name: str, doses: dict[float, tuple[float, float]], best: int | None, *, baseline: bool = False) -> Curve:
@@ -48,7 +46,7 @@ def a_run(
     """Forgets `text` with three features; clamping at 2 is best; texts and names can be hostile."""
     candidates = tuple(
         Candidate(
-            sae=synthetic.SAE, feature=feature, method="frequency", scores={"forget_density": 0.02 * (i + 1)},
+            sae=synthetic.SAE, feature=feature, method="frequency", scores={"forget density": 0.02 * (i + 1)},
             forget_density=0.02 * (i + 1), retain_density=0.001, loss_added=0.003, changes=(1, 4)[:i],
         )
         for i, feature in enumerate(features)

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from hostile import SCRIPT
 from intervention_files import FEATURES, a_run
 
 import web
-from saebench.corpus.documents import read_documents
 from saebench.config import CorpusConfig
+from saebench.corpus.documents import read_documents
 from saebench.interventions import InterventionSet, read_interventions, write_interventions
 from saebench.interventions.unlearning import UnlearnConfig, UnlearningResult, write_result
 from saebench.lm import load_lm
@@ -40,6 +41,17 @@ def own(workspace: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def here(own: Path) -> TestClient:
     return TestClient(web.create_app(own, load_lm), "http://127.0.0.1", raise_server_exceptions=False)
+
+
+@pytest.fixture(scope="module")
+def refusing(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """Over one workspace for all that is refused; whatever is queued never begins."""
+    ignored = shutil.ignore_patterns("metrics.jsonl", "catalog.duckdb.lock")
+    copy = shutil.copytree(workspace, tmp_path_factory.mktemp("refusing") / "own", ignore=ignored)
+    client = TestClient(web.create_app(copy, load_lm), "http://127.0.0.1", raise_server_exceptions=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client.app.state.jobs, "_work", lambda: None)  # type: ignore[attr-defined]
+        yield client
 
 
 @pytest.fixture
@@ -210,10 +222,10 @@ def test_what_is_asked_for_becomes_a_recipe_and_a_job(own: Path, asleep: TestCli
         ({"treatments": [{"kind": "clamp", "strengths": "-1"}]}, 422, "strengths are numbers from 0"),
         ({"treatments": [{"kind": "clamp", "strengths": "nan"}]}, 422, "strengths are numbers from 0"),
         ({"treatments": [{"kind": "clamp", "strengths": " "}]}, 422, "no strength is given"),
-        ({"treatments": [TREATED[0], TREATED[0]]}, 422, "a kind of treatment is there twice"),
+        ({"treatments": [TREATED[0], TREATED[0]]}, 422, "kind of treatment is there twice"),
         ({"treatments": []}, 422, "treatments"),
-        ({"method": "list"}, 422, "method list wants the name of a list"),
-        ({"method": "list", "list": "none"}, 404, "no list 'none'"),
+        ({"method": "list"}, 422, "ethod list wants the name of a list"),
+        ({"method": "list", "list_name": "none"}, 404, "no list 'none'"),
         ({"id": "../x"}, 422, "cannot be an id"),
         ({"id": "compare"}, 409, "'compare'"),
         ({"id": "tkinter.frequency"}, 409, "tkinter.frequency"),
@@ -221,14 +233,15 @@ def test_what_is_asked_for_becomes_a_recipe_and_a_job(own: Path, asleep: TestCli
     ],
 )
 def test_what_cannot_be_unlearned_is_said_in_one_line(
-    own: Path, asleep: TestClient, change: dict[str, Any], status: int, said: str
+    refusing: TestClient, change: dict[str, Any], status: int, said: str
 ):
-    answer = asleep.post("/interventions", json=wanted(**change))
+    own = refusing.app.state.workspace.path  # type: ignore[attr-defined]
+    answer = refusing.post("/interventions", json=wanted(**change))
     assert answer.status_code == status, answer.text
     assert said in answer.json()["cause"]
     assert "\n" not in answer.json()["cause"]
     assert not (own / "unlearning" / "recipes").exists()
-    assert asleep.get("/jobs.json").json() == {"jobs": []}
+    assert refusing.get("/jobs.json").json() == {"jobs": []}
 
 
 def test_only_the_page_itself_may_write(here: TestClient):
@@ -252,7 +265,7 @@ def test_again_with_features_that_somebody_chose(own: Path, asleep: TestClient):
     assert (config.choose.method, config.choose.list, config.choose.n) == ("list", "tkinter.frequency.chosen", 2)
     same = config.model_copy(update={"choose": a_run().config.choose})
     assert same == a_run().config
-    taken = asleep.post(address, json={"features": [9], "list": "tkinter.frequency.chosen"})
+    taken = asleep.post(address, json={"features": [9], "list_name": "tkinter.frequency.chosen"})
     assert taken.status_code == 409
     assert asleep.post(address, json={"features": [3]}).json()["about"]["id"] == "tkinter.list-2"
 
@@ -308,9 +321,10 @@ def test_what_is_exported_can_be_imported(own: Path, here: TestClient):
         (lambda kept: json.dumps({**kept, "model": {"name": "x", "sha256": "0" * 64}}), "another model"),
     ],
 )
-def test_what_cannot_be_imported_is_refused_in_one_line(own: Path, here: TestClient, change: Any, said: str):
+def test_what_cannot_be_imported_is_refused_in_one_line(refusing: TestClient, change: Any, said: str):
+    own = refusing.app.state.workspace.path  # type: ignore[attr-defined]
     kept = read_interventions(own, "several").model_dump(mode="json")
-    answer = here.post("/interventions/sets", json={"text": change({**kept, "id": "new"})})
+    answer = refusing.post("/interventions/sets", json={"text": change({**kept, "id": "new"})})
     assert answer.status_code == 422, answer.text
     assert said in answer.json()["cause"]
     assert not (own / "interventions" / "new.json").exists()
@@ -342,7 +356,8 @@ def test_the_prompt_page_reads_under_interventions(own: Path, here: TestClient, 
     lm = load_lm(str(workspace.parent / "tiny-lm"))
     text = "for item in items"
     write_interventions(
-        own, intervention_files.a_set(own, "one", (intervention_files.Add(sae=synthetic.SAE, feature=9, activation=3.0),))
+        own,
+        intervention_files.a_set(own, "one", (intervention_files.Add(sae=synthetic.SAE, feature=9, activation=3.0),)),
     )
     plain = here.get("/prompt.json", params={"text": text, "sae": synthetic.SAE}).json()
     data = here.get("/prompt.json", params={"text": text, "sae": synthetic.SAE, "interventions": "one"}).json()

@@ -64,7 +64,7 @@ class NewUnlearning(BaseModel):
     forget: str = Field(max_length=8000, description="a topic on each line: NAME=PATTERN,… or a module's NAME")
     retain: str = Field(max_length=8000)
     method: Method = "frequency"
-    list: str = Field("", max_length=80, description="of features; for the method list")
+    list_name: str = Field("", max_length=80, description="of features; for the method list")
     n: int = Field(20, ge=1, le=4096)
     retain_below: float = Field(0.01, gt=0, le=1)
     percentile: float = Field(90, ge=0, le=100)
@@ -85,7 +85,7 @@ class Again(BaseModel):
     """The same run with features that somebody chose: they are put on a list."""
 
     features: list[int] = Field(min_length=1, max_length=1000)
-    list: str = Field("", max_length=80, description="a new list; by default named after the run")
+    list_name: str = Field("", max_length=80, description="a new list; by default named after the run")
     id: str = Field("", max_length=120)
 
 

@@ -123,7 +123,7 @@ def unlearn_config(here: Workspace, wanted: NewUnlearning) -> "UnlearnConfig":
     try:
         choose = ChoosingConfig(
             method=wanted.method, n=wanted.n, retain_below=wanted.retain_below, percentile=wanted.percentile,
-            list=(wanted.list.strip() or None) if wanted.method == "list" else None,
+            list=(wanted.list_name.strip() or None) if wanted.method == "list" else None,
         )  # fmt: skip
         return UnlearnConfig(
             corpus=CorpusConfig(**known[wanted.corpus]),
@@ -175,7 +175,7 @@ def again(here: Workspace, jobs: JobRunner, run_id: str, wanted: Again) -> Job:
         if feature not in known:
             raise _unreadable(f"features: {feature} is no candidate of {run_id}; choose among its candidates")
     lists = [one.name for one in lists_page(here).lists]
-    name = wanted.list.strip() or free(f"{run_id}.chosen", lists)
+    name = wanted.list_name.strip() or free(f"{run_id}.chosen", lists)
     if name in lists:
         raise ProblemError(409, "That list is there", f"This workspace has a list {name!r}.", "Give it another name.")
     try:

@@ -28,6 +28,7 @@ WITH_TEXT = 40
 """Candidates beside which the text is shown on which they fire most."""
 NEAR = 6
 """Tokens of that text on either side of the peak."""
+OWN_COLUMNS = ("forget density", "retain density")
 NAMES = {
     "clamp": "clamped where it fires",
     "clamp_prime": "clamped where it fires strongly",
@@ -106,8 +107,9 @@ class RunView:
 
     @property
     def score_names(self) -> list[str]:
-        """What the candidates were ranked by."""
-        return list(dict.fromkeys(name for one in self.run.candidates for name in one.scores))
+        """What the candidates were ranked by, besides the densities, which have columns of their own."""
+        names = dict.fromkeys(name for one in self.run.candidates for name in one.scores)
+        return [name for name in names if name not in OWN_COLUMNS]
 
     @property
     def samples(self) -> list[tuple["Sample", Markup, float]]:
