@@ -124,7 +124,7 @@ def test_a_runs_page_says_what_it_costs(client: TestClient):
     assert "25% to 45%" in page  # .35 ± .1
     assert "10 features at −25, retain below 1%" in page
     figures = re.findall(r'<script type="application/json">(.*?)</script>', page, re.S)
-    traces = [json.loads(one) for one in figures][0]["data"]
+    traces = json.loads(figures[0])["data"]
     clamp = [one for one in traces if one["name"] == "clamp"]
     doses = intervention_files.DOSES["clamp"]
     assert [one["x"] for one in clamp] == [list(doses)] * 2
