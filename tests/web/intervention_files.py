@@ -57,8 +57,15 @@ def a_run(
         next=(NextToken(text=" Tk", before=0.75, after=0.05), NextToken(text=text, before=0.1, after=0.4)),
     )  # fmt: skip
     topics = (
-        TopicChange(topic=text, before=estimate(1.0), after=estimate(0.35), difference=estimate(-0.65)),
-        TopicChange(topic="xml", before=estimate(1.0), after=estimate(1.0), difference=estimate(0.0)),
+        TopicChange(
+            topic=text,
+            before=estimate(1.0),
+            after=estimate(0.35),
+            difference=Estimate(value=-0.65, low=-0.8, high=-0.5, n=40),
+        ),
+        TopicChange(
+            topic="xml", before=estimate(1.0), after=estimate(1.0), difference=Estimate(value=0, low=0, high=0, n=40)
+        ),
     )
     return UnlearningResult(
         id=run_id,

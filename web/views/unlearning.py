@@ -56,7 +56,7 @@ class RunView:
     @property
     def picked(self) -> str:
         """The picked treatment in words."""
-        return f"{NAMES[self.run.picked.treatment]}, strength {number(self.run.picked.strength)}"
+        return f"{NAMES[self.run.picked.treatment]}, strength {self.run.picked.strength:g}"
 
     @property
     def facts(self) -> list[tuple[str, str, str]]:
@@ -96,7 +96,7 @@ class RunView:
                 "name": curve.name,
                 "first": i == 0,
                 "baseline": curve.baseline,
-                "strength": number(point.strength),
+                "strength": f"{point.strength:g}",
                 "picked": (curve.name, point.strength) == (picked.treatment, picked.strength) and not curve.baseline,
                 "best": curve.best == i,
                 "scores": point.scores,
