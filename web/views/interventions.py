@@ -221,7 +221,7 @@ def numbers(values: Sequence[float]) -> str:
 def _started(here: Workspace, jobs: JobRunner, sae: str, config: "UnlearnConfig", asked: str) -> Job:
     with _STARTING:
         waiting = {job.about.get("id", "") for job in jobs.all() if job.kind == JOB and job.alive}
-        kept = {one.id for one in (*here.interventions.runs(), *here.interventions.sets())}
+        kept = {one.id for one in here.interventions.runs()} | {one.id for one in here.interventions.sets()}
         taken = kept | waiting | RESERVED
         if asked and asked in taken:
             cause = f"This workspace has a run or interventions {asked!r}, or one is being made."
