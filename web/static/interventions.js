@@ -14,12 +14,12 @@ function body(form) {
 
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  if (form.id === "unlearn") {
+  if (form.matches("#unlearn")) { // not by form.id, which is the field of that name
     event.preventDefault();
     const wanted = body(form);
     if (wanted.treatments.length) send(form, wanted, form.dataset.send);
     else form.querySelector(".said").textContent = "No treatment is chosen. Tick one at least.";
-  } else if (form.id === "again") {
+  } else if (form.matches("#again")) {
     event.preventDefault();
     const features = [...document.querySelectorAll("[name=candidate]:checked")].map((box) => Number(box.value));
     if (features.length) send(form, { ...Object.fromEntries(new FormData(form)), features }, form.dataset.send);
