@@ -30,7 +30,7 @@ SETTINGS = {
     "train.sae.n_latents": 128,
     "train.sae.rule.k": 8,
 }
-PATIENCE = 240_000
+PATIENCE = 360_000
 """Milliseconds that a job may take where other tests run beside it."""
 
 
