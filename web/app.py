@@ -28,14 +28,17 @@ from web.routes import (
     dreams,
     features,
     home,
+    interventions,
     jobs,
     lists,
     live,
     maps,
     prompt,
     saes,
+    saved,
     sql,
     steer,
+    unlearning,
 )
 from web.urls import STATIC, urls
 from web.workspace import Workspace
@@ -62,6 +65,9 @@ ROUTERS = [
         dreams,
         circuits,
         circuit,
+        interventions,
+        saved,
+        unlearning,
     )
 ]
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"

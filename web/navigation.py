@@ -8,6 +8,7 @@ NAVIGATION = (
     ("Steer", urls.steer()),
     ("Compare", urls.compare()),
     ("Circuits", urls.circuits()),
+    ("Interventions", urls.interventions()),
     ("Lists", urls.lists()),
     ("SQL", urls.sql()),
     ("Jobs", urls.jobs()),

@@ -177,6 +177,30 @@ class Urls:
         """Two circuits side by side; `query`: show, page."""
         return "/circuits/compare" + _query({"a": a, "b": b, **query})
 
+    def interventions(self) -> str:
+        """Unlearning runs and saved interventions; POST starts a run."""
+        return "/interventions"
+
+    def interventions_part(self, part: str, **query: str | int | None) -> str:
+        """Parts of that page: form, documents."""
+        return f"/interventions/{part}" + _query(query)
+
+    def unlearning(self, run_id: str, part: str = "") -> str:
+        """An unlearning run; `part`: again."""
+        return f"/interventions/{quote(run_id, safe='')}" + (f"/{part}" if part else "")
+
+    def compare_unlearning(self, a: str | None = None, b: str | None = None) -> str:
+        """Two unlearning runs side by side."""
+        return "/interventions/compare" + _query({"a": a, "b": b})
+
+    def saved_sets(self, part: str = "") -> str:
+        """Where interventions are saved; `part`: steering."""
+        return "/interventions/sets" + (f"/{part}" if part else "")
+
+    def saved(self, set_id: str) -> str:
+        """A saved set of interventions: PATCH renames it, DELETE takes it away."""
+        return f"/interventions/sets/{quote(set_id, safe='')}"
+
     def prompt(self, **query: str | int | None) -> str:
         """The prompt page; `query`: sae, corpus, text, token."""
         return "/prompt" + _query(query)

@@ -19,6 +19,7 @@ from web.circuits import Circuits
 from web.errors import ProblemError
 from web.metrics import Metrics
 from web.search import FOUND, conditions
+from web.unlearning import Interventions
 
 Row = dict[str, Any]
 DEFAULT_ORDER = "max_activation desc"
@@ -34,6 +35,7 @@ class Workspace:
         self.path = path
         self._lock = threading.Lock()
         self.circuits = Circuits(path)
+        self.interventions = Interventions(path)
         self._metrics = Metrics()
         self._kept_found = lru_cache(maxsize=64)(self._found)
         self._kept_count = lru_cache(maxsize=256)(self._count)

@@ -17,6 +17,7 @@ sys.path[:0] = [str(Path(__file__).parent / place) for place in (".", "../store"
 
 import circuit_files
 import hostile
+import intervention_files
 import synthetic
 import tiny
 from screens import SIZES
@@ -49,6 +50,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (training / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:5]) + '{"step": 60, "lo')
     Catalog(folder).put("harvest", "demo.stdlib-train", {"model": "demo", "tokens": 5_200_000})
     circuit_files.add_circuits(folder)
+    intervention_files.add_interventions(folder)
     return folder
 
 

@@ -33,6 +33,12 @@ PAGES = {
     "circuit": "/circuits/brackets?node=blocks.1.hook_mlp_out%2F181",
     "circuit by position": "/circuits/by-position?node_threshold=0.2&group=early",
     "circuits compared": "/circuits/compare?a=brackets&b=hostile",
+    "interventions": "/interventions",
+    "unlearning": "/interventions/tkinter.frequency",
+    "unlearning compared": "/interventions/compare?a=tkinter.frequency&b=hostile",
+    "saved interventions": "/interventions/sets/several",
+    "prompt under interventions": f"/prompt?sae={synthetic.SAE}&text=for+item&interventions=tkinter.frequency",
+    "steer under interventions": f"/steer?sae={synthetic.SAE}&text=for+item&interventions=several&tokens=8",
     "error": "/nowhere",
 }
 

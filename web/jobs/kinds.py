@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 
 class Kind(NamedTuple):
-    """What is run: `{name}` stands for what it is about, checked by whoever asks for it. The workspace is added."""
+    """What is run: `{name}` stands for what it is about, checked by whoever asks for it, `{workspace}` for
+    where that is. The workspace is added."""
 
     title: str
     arguments: tuple[str, ...]
@@ -20,6 +21,10 @@ KINDS = {
     "dream": Kind(
         "Dream of feature {feature} of {sae}",
         ("dream", "--sae", "{sae}", "--feature", "{feature}", "--corpus", "{corpus}"),
+    ),
+    "unlearn": Kind(
+        "Unlearning {id}",
+        ("unlearn", "run", "{workspace}/unlearning/recipes/{id}.yaml", "--sae", "{sae}", "--id", "{id}"),
     ),
     "circuit": Kind(
         "Circuit of {task}",

@@ -72,7 +72,7 @@ class JobRunner:
         Raises:
             UserError: too many wait, another dashboard runs this workspace's jobs, or the folder cannot be written.
         """
-        title, arguments = KINDS[kind].of(about)
+        title, arguments = KINDS[kind].of({**about, "workspace": str(self._workspace)})
         with self._changed:
             for job in [self._running, *self._waiting]:
                 if job is not None and (job.kind, job.about) == (kind, about) and job.id not in self._cancelled:

@@ -9,13 +9,14 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from saebench.errors import UserError
+from web.live.applied import applied, moved, saes_of
 from web.live.models import InUse, Live
 from web.live.windows import windows
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from saebench.interventions import Generated
+    from saebench.interventions import Generated, InterventionSet
 
 MOST_NEXT = 15
 
@@ -35,10 +36,12 @@ class Continuation:
     Attributes:
         pieces: source bytes of each token, the prompt's first.
         activations: of the steered features, as the model without steering reads this text.
+        moved: by how much saved interventions change each token where they act; None: there are none.
     """
 
     pieces: list[bytes]
     activations: Float[np.ndarray, "features tokens"]
+    moved: Float[np.ndarray, " tokens"] | None = None
 
 
 class Next(NamedTuple):
@@ -69,9 +72,15 @@ class Steered:
 
 
 def live_steering(
-    live: Live, features: Sequence[Steering], text: str, n_tokens: int, temperature: float, seed: int
+    live: Live,
+    features: Sequence[Steering],
+    text: str,
+    n_tokens: int,
+    temperature: float,
+    seed: int,
+    kept: "InterventionSet | None" = None,
 ) -> Steered:
-    """Continue a text with and without features added, from the same seed.
+    """Continue a text with and without features added, from the same seed; `kept`: saved interventions happen first.
 
     Raises:
         UserError: model or SAE cannot be opened or do not fit each other, an unknown feature, a text that does not fit
@@ -83,7 +92,7 @@ def live_steering(
     from saebench.interventions import Add, generate, intervened
 
     adds = [Add(sae=f.sae, feature=f.feature, activation=f.activation) for f in features]
-    with live.using(*dict.fromkeys(f.sae for f in features)) as use, torch.inference_mode():
+    with live.using(*dict.fromkeys([*(f.sae for f in features), *saes_of(kept)])) as use, torch.inference_mode():
         prompt, *rest = windows(use, text)
         if rest or prompt.tokens.shape[1] + n_tokens > use.lm.context_length:
             length = sum(len(window.pieces) for window in (prompt, *rest))
@@ -93,15 +102,19 @@ def live_steering(
             )
         how = (prompt.tokens[0], n_tokens, temperature, seed)
         plain = generate(use.lm, *how)
-        with intervened(use.lm, adds, use.saes):
+        with applied(use, kept), intervened(use.lm, adds, use.saes):
             steered = generate(use.lm, *how)
-        before, after = (
-            Continuation(
+        begin = int(prompt.ordinary[0])
+
+        def written(found: "Generated") -> Continuation:
+            tokens = torch.cat([prompt.tokens[0], found.tokens])
+            return Continuation(
                 [*prompt.pieces, *(use.source.vocabulary[token] for token in found.tokens.tolist())],
-                _activations(use, features, torch.cat([prompt.tokens[0], found.tokens]), int(prompt.ordinary[0])),
+                _activations(use, features, tokens, begin),
+                moved(use, kept, tokens[None])[begin:] if kept else None,
             )
-            for found in (plain, steered)
-        )
+
+        before, after = written(plain), written(steered)
         return Steered(len(prompt.pieces), before, after, *_next(use, plain, steered))
 
 
@@ -116,7 +129,7 @@ def _activations(
     by_sae: dict[str, list[int]] = defaultdict(list)
     for row, steering in enumerate(features):
         by_sae[steering.sae].append(row)
-    found = use.lm.activations(tokens[None], list({use.saes[sae].hook_point for sae in by_sae}))
+    found = use.lm.activations(tokens[None], list({use.saes[sae].hook_point for sae in by_sae})) if by_sae else {}
     out = np.zeros((len(features), len(tokens) - begin), np.float32)
     for name, rows in by_sae.items():
         sae, hook_point, _ = use.saes[name]

@@ -26,5 +26,7 @@ class PromptPage(BaseModel):
     token: int | None = Field(description="the token that was asked about; null for the whole text")
     n_tokens: int = Field(description="of the model")
     l0: float = Field(description="mean number of active features per token")
+    interventions: str | None = Field(None, description="under which the model reads the text; null: none")
+    moved: list[float] = Field([], description="by how much each of `tokens` is changed where they act, |x' − x| / |x|")
     n_features: int = Field(description="that fire anywhere in the text, or on the token asked about")
     features: list[PromptFeature] = Field(description="strongest first, by their share of their own maximum")

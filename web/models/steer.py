@@ -24,6 +24,9 @@ class Continuation(BaseModel):
     activations: list[list[float]] = Field(
         description="[features, tokens], of the steered features, as the model without steering reads this text"
     )
+    moved: list[float] = Field(
+        [], description="by how much saved interventions change each token where they act, |x' − x| / |x|"
+    )
 
 
 class NextToken(BaseModel):
@@ -40,6 +43,7 @@ class SteerAnswer(BaseModel):
     sae: str
     text: str
     features: list[SteeredFeature]
+    interventions: str | None = Field(None, description="saved ones, which happen before the features are added")
     tokens: int = Field(description="how many were to be generated")
     temperature: float
     seed: int

@@ -16,4 +16,7 @@ Order = Annotated[str, Query(max_length=200, description="a column, or a column 
 Search = Annotated[
     str, Query(max_length=1000, description='words in labels and explanations; fires:" return" promotes:" def"')
 ]
+Interventions = Annotated[
+    str | None, Query(max_length=200, description="saved interventions, under which the model is used")
+]
 ListQuery = Annotated[str, Query(max_length=80, description="a list of features that somebody keeps")]

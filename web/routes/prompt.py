@@ -12,10 +12,11 @@ from web.markup import piece_html
 from web.models.prompt import PromptPage
 from web.rendering import environment, page
 from web.routes.model import MODEL_RESPONSES, MOST_IN_A_LINK, answering, checked_text, live_of
-from web.routes.params import Corpus, Here
+from web.routes.params import Corpus, Here, Interventions
 from web.urls import urls
-from web.views.choice import chosen_index, indexed_saes
+from web.views.choice import chosen_index, indexed_saes, saved_names
 from web.views.prompt import PromptView, prompt_view
+from web.views.saved import usable
 from web.workspace import Workspace
 
 router = APIRouter(tags=["prompt"], responses=RESPONSES)
@@ -34,28 +35,47 @@ Token = Annotated[int | None, Query(ge=0, le=100_000, description="a token of th
 
 
 def view_of(
-    request: Request, here: Workspace, sae: str | None, text: str, corpus: str | None, token: int | None
+    request: Request,
+    here: Workspace,
+    sae: str | None,
+    text: str,
+    corpus: str | None,
+    token: int | None,
+    interventions: str | None,
 ) -> PromptView:
     """The text's features. Raises ProblemError for what cannot be read."""
     text = checked_text(text, MOST_IN_A_LINK)
     index = chosen_index(here, sae, corpus)
     live = live_of(request)
+    kept = usable(here, interventions) if interventions else None
     with answering():
-        codes = live_codes(live, index["sae_id"], text)
-    return prompt_view(here, index, text, codes, token)
+        codes = live_codes(live, index["sae_id"], text, kept)
+    return prompt_view(here, index, text, codes, token, interventions or None)
 
 
 @router.get("/prompt.json", responses=MODEL_RESPONSES)
 def prompt_json(
-    request: Request, here: Here, text: Text, sae: Sae = None, corpus: Corpus = None, token: Token = None
+    request: Request,
+    here: Here,
+    text: Text,
+    sae: Sae = None,
+    corpus: Corpus = None,
+    token: Token = None,
+    interventions: Interventions = None,
 ) -> PromptPage:
     """The strongest features of a text, or of one of its tokens, as data."""
-    return view_of(request, here, sae, text, corpus, token).data()
+    return view_of(request, here, sae, text, corpus, token, interventions).data()
 
 
 @router.get("/prompt", response_class=HTMLResponse)
 def prompt_page(
-    request: Request, here: Here, sae: Sae = None, text: Text = "", corpus: Corpus = None, token: Token = None
+    request: Request,
+    here: Here,
+    sae: Sae = None,
+    text: Text = "",
+    corpus: Corpus = None,
+    token: Token = None,
+    interventions: Interventions = None,
 ) -> HTMLResponse:
     """The page: it is there at once, and asks for the text's features itself."""
     index = chosen_index(here, sae, corpus) if indexed_saes(here) else None
@@ -68,20 +88,31 @@ def prompt_page(
         corpus=corpus,
         sae=sae,
         text=text,
+        interventions=interventions,
+        saved=saved_names(here),
         example=EXAMPLE,
         most=MOST_IN_A_LINK,
         off=request.app.state.live is None,
-        result=urls.prompt_result(sae=sae, corpus=corpus, token=token, text=text) if text and index else None,
+        result=urls.prompt_result(sae=sae, corpus=corpus, token=token, text=text, interventions=interventions)
+        if text and index
+        else None,
     )
 
 
 @router.get("/prompt/result", response_class=HTMLResponse, include_in_schema=False)
 def prompt_result(
-    request: Request, here: Here, sae: Sae = None, text: Text = "", corpus: Corpus = None, token: Token = None
+    request: Request,
+    here: Here,
+    sae: Sae = None,
+    text: Text = "",
+    corpus: Corpus = None,
+    token: Token = None,
+    interventions: Interventions = None,
 ) -> HTMLResponse:
     """What the page shows below the text."""
     try:
-        view = view_of(request, here, sae, text, corpus, token)
+        view = view_of(request, here, sae, text, corpus, token, interventions)
     except ProblemError as error:
         return page("problem.html", error.problem.status, error=error.problem)
-    return page("prompt_result.html", view=view, chosen={"sae": sae, "corpus": corpus, "text": text})
+    chosen = {"sae": sae, "corpus": corpus, "text": text, "interventions": interventions}
+    return page("prompt_result.html", view=view, chosen=chosen)

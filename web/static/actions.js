@@ -2,10 +2,10 @@
 // sent as JSON. Afterwards the page named in the answer's Location is opened, or `data-then`, or this one anew. What went
 // wrong is said in the nearest `.said`.
 
-async function send(element, body) {
+export async function send(element, body, method = element.dataset.method) {
   const said = element.querySelector(".said") ?? element.parentElement.querySelector(".said");
   const answer = await fetch(element.dataset.action ?? element.getAttribute("action"), {
-    method: element.dataset.method,
+    method,
     headers: { accept: "application/json", ...(body && { "content-type": "application/json" }) },
     body: body && JSON.stringify(body),
   }).catch(() => null);

@@ -13,7 +13,7 @@ function keep() {
     return `${sae}${row.dataset.feature}:${Number(row.querySelector('[type="number"]').value)}`;
   });
   form.elements.features.value = all.join(",");
-  hint.textContent = all.length ? "" : "add a feature first";
+  hint.textContent = all.length || form.elements.interventions?.value ? "" : "add a feature first";
 }
 
 rows?.addEventListener("input", (event) => {
@@ -108,4 +108,12 @@ find?.addEventListener("keydown", async (event) => {
   event.preventDefault();
 });
 
-form?.addEventListener("change", (event) => { if (event.target.matches("[data-reload]")) form.submit(); });
+form?.addEventListener("change", (event) => {
+  if (event.target.matches("[data-reload]")) form.submit();
+  else if (event.target.name === "interventions") keep();
+});
+
+document.querySelector("#save")?.addEventListener("formdata", ({ formData }) => {
+  formData.set("features", form.elements.features.value);
+  for (const name of ["sae", "corpus"]) if (form.elements[name]?.value) formData.set(name, form.elements[name].value);
+});

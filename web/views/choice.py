@@ -9,6 +9,11 @@ def indexed_saes(here: Workspace) -> list[str]:
     return [row["id"] for row in here.saes() if row["indexes"] and here.trained(row["id"])]
 
 
+def saved_names(here: Workspace) -> list[str]:
+    """Saved interventions that can be chosen."""
+    return [row.id for row in here.interventions.sets() if row.problem is None]
+
+
 def chosen_index(here: Workspace, sae: str | None, corpus: str | None) -> Row:
     """The index of an SAE on a corpus; of the first SAE that has one where none is named. Raises ProblemError 404."""
     if sae:

@@ -13,7 +13,7 @@ from web.figures.frame import Figure
 from web.figures.prompt import activity_map
 from web.live import LiveCodes
 from web.models.prompt import PromptFeature, PromptPage
-from web.tokens import Unit, readable, units
+from web.tokens import Unit, level, readable, units
 from web.workspace import Row, Workspace
 
 LISTED = 40
@@ -47,6 +47,7 @@ class PromptView:
     n_features: int
     units: list[Unit]
     features: list[Ranked] = field(default_factory=list)
+    interventions: str | None = None
 
     @property
     def figure(self) -> Figure:
@@ -56,6 +57,17 @@ class PromptView:
         names = [(ranked.feature, ranked.said or " ".join(map(repr, ranked.promoted[:3]))) for ranked in shown]
         values = np.stack([ranked.activations for ranked in shown])
         return activity_map(names, tokens, values, np.array([ranked.maximum for ranked in shown]), self.token)
+
+    @property
+    def moved(self) -> list[float]:
+        """By how much interventions change each unit where they act; nothing where there are none."""
+        moved = self.codes.moved
+        return [] if moved is None else [float(moved[unit.start : unit.stop].max()) for unit in self.units]
+
+    @property
+    def shades(self) -> list[int | None]:
+        """The same as levels of the highlight, in shares of the largest."""
+        return [level(value, max(self.moved)) for value in self.moved] or [None] * len(self.units)
 
     def label(self, unit: int) -> str:
         """A unit's text in a list."""
@@ -77,6 +89,8 @@ class PromptView:
             n_tokens=len(self.codes.pieces),
             l0=self.l0,
             n_features=self.n_features,
+            interventions=self.interventions,
+            moved=self.moved,
             features=[
                 PromptFeature(
                     feature=ranked.feature,
@@ -93,7 +107,9 @@ class PromptView:
         )
 
 
-def prompt_view(here: Workspace, index: Row, text: str, codes: LiveCodes, token: int | None) -> PromptView:
+def prompt_view(
+    here: Workspace, index: Row, text: str, codes: LiveCodes, token: int | None, interventions: str | None = None
+) -> PromptView:
     """The strongest features of a text, or of its unit number `token`. Raises ProblemError 404 for no such unit."""
     sae_id, corpus = index["sae_id"], index["corpus_id"]
     merged = units(codes.pieces, [0.0] * len(codes.pieces))
@@ -107,7 +123,7 @@ def prompt_view(here: Workspace, index: Row, text: str, codes: LiveCodes, token:
     n_features = len(np.unique(part.latents[part.values > 0]))
     said = here.store.said(sae_id, [row["feature"] for row in rows])
     features = [_ranked(row, said, start, codes, merged) for row in rows]
-    return PromptView(sae_id, corpus, text, codes, token, n_features, merged, features)
+    return PromptView(sae_id, corpus, text, codes, token, n_features, merged, features, interventions)
 
 
 def _ranked(row: Row, said: Mapping[int, Said], start: int, codes: LiveCodes, merged: Sequence[Unit]) -> Ranked:

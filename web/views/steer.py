@@ -32,11 +32,13 @@ class SteerView:
     temperature: float
     seed: int
     found: Steered
+    interventions: str | None = None
 
     @property
     def sides(self) -> list[tuple[str, Markup]]:
         """Title and text of both continuations."""
-        return [("without", self._html(self.found.before)), ("steered", self._html(self.found.after))]
+        words = ("without", "with" if self.interventions else "steered")
+        return list(zip(words, map(self._html, (self.found.before, self.found.after)), strict=True))
 
     @property
     def largest(self) -> float:
@@ -50,7 +52,14 @@ class SteerView:
         return dense if len(dense) < len(self.features) else []
 
     def _html(self, side: Continuation) -> Markup:
-        """The prompt muted, and what follows; both shaded where a steered feature fires by itself."""
+        """The prompt muted, and what follows; both shaded where a steered feature fires by itself, or, with saved
+        interventions, where these change what the model holds.
+        """
+        if side.moved is not None:
+            merged = units(side.pieces, np.minimum(side.moved, 1.0).tolist())
+            shares = (float(side.moved[unit.start : unit.stop].max()) for unit in merged)
+            said = [f"changed by {percent(share)} of its size" for share in shares]
+            return continuation_html(merged, said, self.found.n_prompt)
         maxima = np.array([feature.max_activation for feature in self.features])[:, None]
         shaded = [not feature.dense or not self.unshaded for feature in self.features]
         shares = (side.activations / maxima)[shaded].max(0, initial=0.0)
@@ -70,6 +79,7 @@ class SteerView:
             sae=self.sae,
             text=self.text,
             features=self.features,
+            interventions=self.interventions,
             tokens=self.tokens,
             temperature=self.temperature,
             seed=self.seed,
@@ -87,7 +97,9 @@ class SteerView:
         merged = units(side.pieces, [0.0] * len(side.pieces))
         activations = [[float(row[unit.start : unit.stop].max()) for unit in merged] for row in side.activations]
         generated = b"".join(side.pieces[self.found.n_prompt :]).decode(errors="replace")
-        return models.Continuation(generated=generated, tokens=[unit.text for unit in merged], activations=activations)
+        moved = [] if side.moved is None else [float(side.moved[unit.start : unit.stop].max()) for unit in merged]
+        texts = [unit.text for unit in merged]
+        return models.Continuation(generated=generated, tokens=texts, activations=activations, moved=moved)
 
 
 def steered_features(here: Workspace, index: Row, wishes: list[Wish]) -> list[models.SteeredFeature]:
