@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+import synthetic_circuit
 from circuit_files import add_circuits
 from fastapi.testclient import TestClient
 
 import web
+from saebench.circuits.files import write_circuit
 from saebench.circuits.tasks.files import find_task
 from web.jobs.runner import JobRunner
 
@@ -50,9 +52,18 @@ def test_a_typed_pair_becomes_a_task(own: Path, here: TestClient, started: None)
     (pair,) = find_task(own, "mine").pairs
     assert (pair.clean, pair.patch, pair.answer, pair.wrong) == ("a\nb = [", "a\nb = (", "]", None)
     assert here.post("/circuits", json=asked).status_code == 202
+    write_circuit(own, synthetic_circuit.build("of-mine").model_copy(update={"task": "mine"}))
     other = here.post("/circuits", json={**asked, "answer": "x"})
     assert (other.status_code, "of other prompts" in other.json()["cause"]) == (409, True)
     assert find_task(own, "mine").pairs == (pair,)
+
+
+def test_a_pair_that_came_to_nothing_is_corrected_under_its_name(own: Path, here: TestClient, started: None):
+    asked = {"origin": "pair", "name": "mine", "clean": "a = [", "patch": "a = ((", "answer": "]", "wrong": ""}
+    asked |= {"saes": "demo.all-sites", "id": ""}
+    assert here.post("/circuits", json=asked).status_code == 202
+    assert here.post("/circuits", json={**asked, "patch": "a = ("}).status_code == 202
+    assert find_task(own, "mine").pairs[0].patch == "a = ("
 
 
 @pytest.mark.parametrize(

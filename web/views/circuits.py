@@ -16,6 +16,7 @@ from web.workspace import Workspace
 
 RESERVED = {"compare"}
 """Ids that would hide a page."""
+TYPED = "typed in the dashboard"
 _REGISTRY = "saebench.circuits.tasks.registry"
 
 
@@ -69,7 +70,7 @@ def typed_task(here: Workspace, wanted: NewCircuit) -> str:
             answer=_text(wanted.answer),
             wrong=_text(wanted.wrong) or None,
         )
-        task = Task(name=wanted.name.strip(), description="typed in the dashboard", pairs=(pair,))
+        task = Task(name=wanted.name.strip(), description=TYPED, pairs=(pair,))
     except ValidationError as error:
         first = error.errors()[0]
         what = str(first["loc"][-1]) if first["loc"] else "the pair"
@@ -89,12 +90,16 @@ def typed_task(here: Workspace, wanted: NewCircuit) -> str:
             409, "That name is taken", f"saebench has a task {task.name!r} of its own.", "Choose another."
         )
     path = task_path(here.path, task.name)
-    if not path.exists():
-        write_task(path, task)
-    elif read_task(path).pairs != task.pairs:
+    if path.exists() and (known := read_task(path)).pairs != task.pairs and _stands(here, known):
         cause = f"This workspace has a task {task.name!r} of other prompts."
         raise ProblemError(409, "That name is taken", cause, "Choose another name.")
+    write_task(path, task)
     return task.name
+
+
+def _stands(here: Workspace, task: Task) -> bool:
+    """Whether a task must stay as it is: a pair that was typed and came to nothing is corrected under its own name."""
+    return task.description != TYPED or any(row.task == task.name for row in here.circuits.summaries())
 
 
 def _free_id(here: Workspace, asked: str, default: str) -> str:
