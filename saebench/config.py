@@ -116,4 +116,6 @@ def explain(error: ValidationError) -> str:
     more = f" (and {len(rest)} more)" if rest else ""
     if first["type"] == "extra_forbidden":
         return f"unknown key {place!r}; `saebench recipe` prints the known ones{more}"
-    return f"{place}: {first['msg'].removeprefix('Value error, ')}, got {first['input']!r}{more}"
+    said = f"{place}: {first['msg'].removeprefix('Value error, ')}"
+    whole = isinstance(first["input"], dict | list)  # what is wrong is between its parts, and it may be long
+    return f"{said}{more}" if whole else f"{said}, got {first['input']!r}{more}"

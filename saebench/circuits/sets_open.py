@@ -27,13 +27,14 @@ class OpenedSet:
     sha256s: dict[str, str]
 
 
-def open_set(workspace: Path, chosen: SAESet) -> OpenedSet:
+def open_set(workspace: Path | str, chosen: SAESet) -> OpenedSet:
     """The SAEs of a set and their model.
 
     Raises:
         UserError: an SAE is gone, damaged, has changed, or reads another model or hook point; or the model itself is
             not the one that they were trained on.
     """
+    workspace = Path(workspace)
     recorded = {row["id"]: row.get("sha256") for row in Catalog(workspace).all("sae")}
     saes, sha256s = {}, {}
     for hook_point, sae_id in chosen.saes.items():

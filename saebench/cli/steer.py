@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import typer
 from pydantic import ValidationError
 from rich.table import Table
@@ -39,7 +40,7 @@ from saebench.interventions import (
     write_interventions,
 )
 from saebench.interventions.opened import open_set
-from saebench.interventions.sets import read_file
+from saebench.interventions.sets import read_file, set_ids
 from saebench.lm import LanguageModel
 from store import FeatureStore
 from store.workspace import check_id
@@ -86,6 +87,7 @@ def command(
     temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest token.")] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
     save: Annotated[str | None, typer.Option(metavar="NAME", help="Keep the interventions under a name.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a set of that name.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Continue a prompt without and with an intervention, and compare what may come next."""
@@ -94,8 +96,8 @@ def command(
         "--cap": cap, "--project": project, "--cap-projection": cap_projection,
     }  # fmt: skip
     asked = {option: value for option, value in given.items() if value is not None}
-    if save is not None:
-        check_id(save)
+    if save is not None and check_id(save) in set_ids(workspace) and not replace:
+        raise UserError(f"a set {save!r} is there already; choose another name, or replace it with --replace")
     of_one = (sae, *feature, above, often, corpus, max or None)
     if interventions is not None and (asked or any(option is not None for option in of_one)):
         raise UserError("--interventions brings its own SAEs, features and strengths; leave the other options out")
@@ -206,6 +208,8 @@ def _show(opened: OpenedInterventions, prompt: str, before: Generated, after: Ge
         table.add_row(Text(repr(_piece(lm, one))), f"{one.before:.2%}", f"{one.after:.2%}")
     console.print(table)
     console.print(f"KL(without ‖ with) of the next token: {divergence:.4f} nats")
+    if torch.equal(before.logits, after.logits) and torch.equal(before.tokens, after.tokens):
+        console.print("nothing changed: on this text the features do not fire, or the condition is not met")
 
 
 def _text(lm: LanguageModel, found: Generated) -> str:

@@ -108,6 +108,17 @@ def test_saved_interventions_are_used_again(workspace, steer):
     assert first[0] == 0
     one, two = (read_interventions(workspace, name) for name in ("calm", "two"))
     assert two == one.model_copy(update={"id": "two"})
+    code, _, error = steer("--zero", "--feature", feature, "--save", "calm")
+    assert (code, "a set 'calm' is there already" in error) == (1, True)
+    assert read_interventions(workspace, "calm") == one
+    assert steer("--zero", "--feature", feature, "--save", "calm", "--replace")[0] == 0
+    assert read_interventions(workspace, "calm").interventions == (Zero(sae=one.interventions[0].sae, feature=feature),)
+
+
+def test_interventions_that_never_act_are_said_to(steer):
+    code, out, _ = steer("--scale", 1, "--feature", 1)
+    assert code == 0
+    assert "nothing changed" in out
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ function show() {
   const kept = new URLSearchParams(Object.entries(chosen).filter(([name, value]) => value && ["node_threshold", "edge_threshold", "influence"].includes(name)));
   const exported = document.querySelector("#export");
   exported.href = `${exported.href.split("?")[0]}${kept.size ? `?${kept}` : ""}`;
-  document.dispatchEvent(new CustomEvent("threshold", { detail: chosen.node_threshold }));
+  document.dispatchEvent(new CustomEvent("threshold", { detail: Math.max(chosen.node_threshold, Number(form.elements.node_threshold.placeholder)) }));
 }
 
 function open() {

@@ -11,6 +11,7 @@ from saebench.cli.progress import console
 def command(workspace: WorkspaceDir = DEFAULT_WORKSPACE) -> None:
     """List circuits: what they explain, how large they are, how faithful."""
     table = Table("circuit", "task", "method", "nodes", "edges", "faithfulness", box=None)
+    table.columns[0].no_wrap = True  # an id is there to be typed
     ids = circuit_ids(workspace)
     for circuit_id in ids:
         found = read_circuit(workspace, circuit_id)

@@ -15,6 +15,7 @@ def command(workspace: WorkspaceDir = DEFAULT_WORKSPACE) -> None:
         console.print(f"nothing is unlearned in {workspace} yet; begin with: saebench unlearn run", markup=False)
         return
     table = Table("run", "forget", "treatment", "forget right", "controls right", box=None)
+    table.columns[0].no_wrap = True  # an id is there to be typed
     for result_id in ids:
         found = read_result(workspace, result_id)
         picked = found.picked
