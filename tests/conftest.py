@@ -8,6 +8,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub loads: a test ne
 import pytest
 import torch
 
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # read when triton loads, which libraries do that tests of other things import
+
 from saebench.lm import LanguageModel, load_lm
 from saebench.lm.demo_model.sources import Source
 from saebench.lm.demo_model.tokens import train_tokenizer

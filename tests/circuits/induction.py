@@ -98,6 +98,9 @@ class Twin(NativeModel):
     def get_input_embeddings(self) -> nn.Module:
         return self.tok_embed
 
+    def get_output_embeddings(self) -> nn.Module:
+        return self.head
+
     def forward(self, input_ids: Tensor, **_unused: Any) -> SimpleNamespace:
         return SimpleNamespace(logits=super().forward(input_ids), past_key_values=None)
 

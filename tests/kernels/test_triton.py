@@ -106,7 +106,7 @@ def test_blocks_of_rows_change_nothing(kind, monkeypatch):
     monkeypatch.setattr(selecting, "MOST_SCORES", 30 * GROUP)
     parts = codes_of(KERNELS["float32"], t, selection).detach()
     assert torch.equal(whole.latents, parts.latents)
-    assert torch.equal(whole.values, parts.values)
+    torch.testing.assert_close(whole.values, parts.values)  # a BLAS may round smaller products otherwise
 
 
 @each_product

@@ -1,11 +1,10 @@
-"""Where the tests run the Triton kernels: on the GPU where there is one, else in Triton's interpreter. Import it first.
+"""Where the tests run the Triton kernels: on the GPU where there is one, else in Triton's interpreter.
 
-Triton reads TRITON_INTERPRET when it is imported. What needs its compiler runs in a process of its own
-(`compile_ahead.py`).
+Triton reads TRITON_INTERPRET, which `tests/conftest.py` sets, when it is imported. What needs its compiler runs in a
+process of its own (`compile_ahead.py`).
 """
 
 import os
-import sys
 
 import torch
 
@@ -33,6 +32,5 @@ def _hasten_interpreter() -> None:
 
 
 if DEVICE == "cpu":
-    assert "triton" not in sys.modules, "something imported triton before its interpreter was asked for"
-    os.environ["TRITON_INTERPRET"] = "1"
+    assert os.environ.get("TRITON_INTERPRET") == "1", "tests/conftest.py asks for the interpreter before triton loads"
     _hasten_interpreter()

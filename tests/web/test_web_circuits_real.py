@@ -108,12 +108,12 @@ def test_from_a_typed_pair_to_a_tested_edge(opened: Open, home: str, own: Path):
 
 def test_a_running_job_is_cancelled(opened: Open, home: str, own: Path):
     page = opened(f"{home}/circuits")
-    page.locator("[name=task]").select_option("ioi")
+    page.locator("[name=task]").select_option("copy-identifier")
     page.get_by_label("id of the circuit").fill("never")
     page.get_by_text("Settings").click()
     page.get_by_label("examples").fill("100000")
     page.get_by_role("button", name="Find it").click()
-    expect(page.locator("#job progress[value]")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator("#job .state")).to_have_text("running", timeout=PATIENCE)
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator("#job .state")).to_have_text("cancelled", timeout=PATIENCE)
     expect(page.get_by_role("link", name="The circuit")).to_have_count(0)

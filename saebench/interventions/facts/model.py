@@ -6,18 +6,21 @@ Decisions: transformers' own GPT-2, as the demo model is, so that the result is 
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Int
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from transformers import GPT2Config, GPT2LMHeadModel
 
 from saebench.config import Section
 from saebench.errors import UserError
 from saebench.interventions.facts.facts import LENGTH, Facts
 from saebench.lm import LanguageModel, load_lm
+
+if TYPE_CHECKING:
+    from transformers import GPT2LMHeadModel
 
 CHECK_EVERY = 25
 WARMUP = 50
@@ -51,6 +54,8 @@ def train_fact_model(
         UserError: it does not know every fact after `config.steps`.
     """
     torch.manual_seed(config.seed)
+    from transformers import GPT2Config, GPT2LMHeadModel  # slow to import, and it brings triton
+
     model = GPT2LMHeadModel(
         GPT2Config(
             vocab_size=len(facts.words), n_positions=LENGTH + 3, n_embd=config.width, n_layer=config.layers,
@@ -82,7 +87,7 @@ def train_fact_model(
 
 
 @torch.no_grad()
-def _share_right(model: GPT2LMHeadModel, known: Int[Tensor, "facts 5"]) -> float:
+def _share_right(model: "GPT2LMHeadModel", known: Int[Tensor, "facts 5"]) -> float:
     """Of how many facts the value is the likeliest word."""
     logits = model(input_ids=known[:, :-1], use_cache=False, logits_to_keep=1).logits[:, -1]
     return float((logits.argmax(-1) == known[:, -1]).float().mean())
