@@ -136,7 +136,7 @@ def test_a_wrong_hint_changes_nothing(expected):
     t = tensors(shape)
     want, found = (codes_of(KERNELS["bfloat16"], t, PerBatch(4, hint)).detach() for hint in (None, expected))
     assert torch.equal(found.latents, want.latents)
-    assert torch.equal(found.values, want.values)
+    torch.testing.assert_close(found.values, want.values)  # a BLAS may round smaller products otherwise
 
 
 class Sizes(TorchDispatchMode):
