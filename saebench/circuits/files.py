@@ -6,32 +6,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from saebench.circuits.graph import Circuit
 from saebench.errors import UserError
-from saebench.files import atomic_write
-from store.workspace import check_id
+from saebench.shelf import Shelf
+
+_SHELF = Shelf("circuits", Circuit, "circuit", "no circuit: {}; delete it and find the circuit again")
 
 
 def circuits_folder(workspace: Path) -> Path:
     """Where the circuits of a workspace lie."""
-    return workspace / "circuits"
+    return _SHELF.folder(workspace)
 
 
 def circuit_path(workspace: Path, circuit_id: str) -> Path:
     """The file of a circuit. Raises StoreError for an id that can name none."""
-    return circuits_folder(workspace) / f"{check_id(circuit_id)}.json"
+    return _SHELF.path(workspace, circuit_id)
 
 
 def work_folder(workspace: Path, circuit_id: str) -> Path:
     """Where a discovery keeps what it has done so far. Raises StoreError for an id that can name none."""
-    return circuits_folder(workspace) / ".work" / check_id(circuit_id)
+    return _SHELF.work(workspace, circuit_id)
 
 
 def circuit_ids(workspace: Path) -> list[str]:
     """The circuits of a workspace, sorted."""
-    return sorted(path.stem for path in circuits_folder(workspace).glob("*.json"))
+    return _SHELF.ids(workspace)
 
 
 def read_circuit(workspace: Path, circuit_id: str) -> Circuit:
@@ -41,24 +40,13 @@ def read_circuit(workspace: Path, circuit_id: str) -> Circuit:
         UserError: there is none of this name, or its file is damaged.
         StoreError: an id that can name none.
     """
-    path = circuit_path(workspace, circuit_id)
-    try:
-        with _uncollected():
-            return Circuit.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise _absent(workspace, circuit_id) from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(f"{path} is no circuit: {first['msg']}; delete it and find the circuit again") from None
+    with _uncollected():
+        return _SHELF.read(workspace, circuit_id)
 
 
 def write_circuit(workspace: Path, circuit: Circuit) -> Path:
     """Keep a circuit under its id, instead of one that is there. Raises UserError where it cannot be written."""
-    path = circuit_path(workspace, circuit.id)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as file:
-        file.write(circuit.model_dump_json().encode())
-    return path
+    return _SHELF.write(workspace, circuit.id, circuit)
 
 
 def delete_circuit(workspace: Path, circuit_id: str) -> None:
@@ -72,14 +60,9 @@ def delete_circuit(workspace: Path, circuit_id: str) -> None:
     try:
         path.unlink()
     except FileNotFoundError:
-        raise _absent(workspace, circuit_id) from None
+        raise _SHELF.absent(workspace, circuit_id) from None
     except OSError as error:
         raise UserError(f"cannot delete {path}: {error.strerror or error}") from None
-
-
-def _absent(workspace: Path, circuit_id: str) -> UserError:
-    known = ", ".join(circuit_ids(workspace)) or "none"
-    return UserError(f"the workspace {workspace} has no circuit {circuit_id!r}; it has: {known}")
 
 
 @contextmanager

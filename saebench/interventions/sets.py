@@ -10,10 +10,9 @@ from typing import Literal, Self
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from saebench.errors import UserError
-from saebench.files import atomic_write
 from saebench.interventions.kinds import AnyIntervention
 from saebench.interventions.where import Condition
-from store.workspace import check_id
+from saebench.shelf import Shelf
 
 
 class UsedSAE(BaseModel, frozen=True, extra="forbid"):
@@ -51,19 +50,23 @@ class InterventionSet(BaseModel, frozen=True, extra="forbid"):
         return self
 
 
-def interventions_folder(workspace: Path) -> Path:
-    """Where the sets of a workspace lie."""
-    return workspace / "interventions"
+_SHELF = Shelf(
+    "interventions",
+    InterventionSet,
+    "set of interventions",
+    "no set of interventions: {}; correct it or save the set again",
+    indent=1,
+)
 
 
 def set_path(workspace: Path, set_id: str) -> Path:
     """The file of a set. Raises StoreError for an id that can name none."""
-    return interventions_folder(workspace) / f"{check_id(set_id)}.json"
+    return _SHELF.path(workspace, set_id)
 
 
 def set_ids(workspace: Path) -> list[str]:
     """The sets of a workspace, sorted."""
-    return sorted(path.stem for path in interventions_folder(workspace).glob("*.json"))
+    return _SHELF.ids(workspace)
 
 
 def read_interventions(workspace: Path, set_id: str) -> InterventionSet:
@@ -75,8 +78,7 @@ def read_interventions(workspace: Path, set_id: str) -> InterventionSet:
     """
     path = set_path(workspace, set_id)
     if not path.exists():
-        known = ", ".join(set_ids(workspace)) or "none"
-        raise UserError(f"the workspace {workspace} has no set of interventions {set_id!r}; it has: {known}")
+        raise _SHELF.absent(workspace, set_id)
     return read_file(path)
 
 
@@ -90,13 +92,9 @@ def read_file(path: Path) -> InterventionSet:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         said = f"{first['msg']} at {place}" if place else first["msg"]
-        raise UserError(f"{path} is no set of interventions: {said}; correct it or save the set again") from None
+        raise UserError(f"{path} is {_SHELF.damaged.format(said)}") from None
 
 
 def write_interventions(workspace: Path | str, kept: InterventionSet) -> Path:
     """Keep a set under its id, instead of one that is there. Raises UserError where it cannot be written."""
-    path = set_path(Path(workspace), kept.id)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as file:
-        file.write(kept.model_dump_json(indent=1).encode())
-    return path
+    return _SHELF.write(Path(workspace), kept.id, kept)

@@ -3,11 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from saebench.errors import UserError
-from saebench.files import atomic_write
-from store.workspace import check_id
+from saebench.shelf import Shelf
 
 
 class Score(BaseModel):
@@ -84,18 +82,17 @@ class ShiftResult(BaseModel):
         return next(row for row in self.rows if row.name == name)
 
 
+_SHELF = Shelf("shifts", ShiftResult, "shift", "no result of shift: {}; delete it and run again", indent=1)
+
+
 def shift_path(workspace: Path, shift_id: str) -> Path:
     """The file of a result. Raises StoreError for an id that can name none."""
-    return workspace / "shifts" / f"{check_id(shift_id)}.json"
+    return _SHELF.path(workspace, shift_id)
 
 
 def write_shift(workspace: Path, result: ShiftResult) -> Path:
     """Keep a result under its id, instead of one that is there. Raises UserError where it cannot be written."""
-    path = shift_path(workspace, result.id)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as file:
-        file.write(result.model_dump_json(indent=1).encode())
-    return path
+    return _SHELF.write(workspace, result.id, result)
 
 
 def read_shift(workspace: Path, shift_id: str) -> ShiftResult:
@@ -105,11 +102,4 @@ def read_shift(workspace: Path, shift_id: str) -> ShiftResult:
         UserError: there is none of this name, or its file is damaged.
         StoreError: an id that can name none.
     """
-    path = shift_path(workspace, shift_id)
-    try:
-        return ShiftResult.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.json"))) or "none"
-        raise UserError(f"the workspace {workspace} has no shift {shift_id!r}; it has: {known}") from None
-    except ValidationError as error:
-        raise UserError(f"{path} is no result of shift: {error.errors()[0]['msg']}; delete it and run again") from None
+    return _SHELF.read(workspace, shift_id)

@@ -4,16 +4,14 @@
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from saebench.errors import UserError
-from saebench.files import atomic_write
 from saebench.interventions.choosing import Candidate
 from saebench.interventions.kinds import AnyIntervention
 from saebench.interventions.scores import DosePoint, Scores, UnlearningScore
 from saebench.interventions.scores.side_effects import Flip, TokenChange, TopicChange
 from saebench.interventions.unlearning.config import UnlearnConfig
-from store.workspace import check_id
+from saebench.shelf import Shelf
 
 
 class Plain(BaseModel):
@@ -137,24 +135,22 @@ class UnlearningResult(Plain):
     provenance: dict[str, Any]
 
 
-def results_folder(workspace: Path) -> Path:
-    """Where the results of a workspace lie."""
-    return workspace / "unlearning"
+_SHELF = Shelf("unlearning", UnlearningResult, "unlearning run", "no unlearning run: {}; delete it and run again")
 
 
 def result_path(workspace: Path, result_id: str) -> Path:
     """The file of a result. Raises StoreError for an id that can name none."""
-    return results_folder(workspace) / f"{check_id(result_id)}.json"
+    return _SHELF.path(workspace, result_id)
 
 
 def work_folder(workspace: Path, result_id: str) -> Path:
     """Where a run keeps what it has done so far. Raises StoreError for an id that can name none."""
-    return results_folder(workspace) / ".work" / check_id(result_id)
+    return _SHELF.work(workspace, result_id)
 
 
 def result_ids(workspace: Path) -> list[str]:
     """The results of a workspace, sorted."""
-    return sorted(path.stem for path in results_folder(workspace).glob("*.json"))
+    return _SHELF.ids(workspace)
 
 
 def read_result(workspace: Path, result_id: str) -> UnlearningResult:
@@ -164,21 +160,9 @@ def read_result(workspace: Path, result_id: str) -> UnlearningResult:
         UserError: there is none of this name, or its file is damaged.
         StoreError: an id that can name none.
     """
-    path = result_path(workspace, result_id)
-    try:
-        return UnlearningResult.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        known = ", ".join(result_ids(workspace)) or "none"
-        raise UserError(f"the workspace {workspace} has no unlearning run {result_id!r}; it has: {known}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(f"{path} is no unlearning run: {first['msg']}; delete it and run again") from None
+    return _SHELF.read(workspace, result_id)
 
 
 def write_result(workspace: Path, result: UnlearningResult) -> Path:
     """Keep a result under its id, instead of one that is there. Raises UserError where it cannot be written."""
-    path = result_path(workspace, result.id)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as file:
-        file.write(result.model_dump_json().encode())
-    return path
+    return _SHELF.write(workspace, result.id, result)
