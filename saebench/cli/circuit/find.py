@@ -1,7 +1,5 @@
 """`saebench circuit find`: the circuit of a task, and its proof."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -41,7 +39,7 @@ def run(
             return done
     circuit = discover(
         opened.lm, opened.saes, task, config, work_folder(workspace, name), name, sae_ids=chosen.saes,
-        track=_tracked, provenance=provenance,
+        track=track, provenance=provenance,
     )  # fmt: skip
     write_circuit(workspace, circuit)
     return circuit
@@ -62,12 +60,6 @@ def task_of(workspace: Path, name: str, lm: LanguageModel, n: int) -> Task:
         known = keep_known(task, answers(lm, task, progress))
     write_task(task_path(workspace, name), known)
     return known
-
-
-@contextmanager
-def _tracked(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    with track(what, total) as progress:
-        yield progress
 
 
 def show(circuit: Circuit, workspace: Path) -> None:

@@ -1,7 +1,5 @@
 """`saebench circuit shift`: take from a classifier what it should not look at."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -46,7 +44,7 @@ def command(
     opened = open_set(workspace, chosen)
     run = Shift(
         opened.lm, data_of(workspace, data), opened.saes, chosen.saes, probe_at, method,  # type: ignore[arg-type]
-        seed=seed, set_id=chosen.id, track=_tracked,
+        seed=seed, set_id=chosen.id, track=track,
     )  # fmt: skip
     if list is not None:
         by, picks = f"list-{list}", choose.from_list(workspace, list, run.known)
@@ -69,19 +67,13 @@ def command(
 
 def _write_ranked(run: Shift, workspace: Path, path: Path, top: int) -> None:
     picks = run.ranked(top)
-    with _tracked("texts", len(run.ambiguous.batches)) as done:
+    with track("texts", len(run.ambiguous.batches)) as done:
         firing = examples_of(run.lm, run.ambiguous.batches, run.sites, picks, done)
     annotations = Annotations(workspace)
     labels = {name: annotations.labels(run.sae_ids[name]) for name in {name for name, _ in picks}}
     names = {pick: labels[pick[0]][pick[1]].text for pick in picks if pick[1] in labels[pick[0]]}
     write_sheet(path, run.lm, run.sites, picks, run.effects, run.data.labels, run.sae_ids, names, firing)
     console.print(f"ranked    {path}: mark features in its first column, then: --features {path}", markup=False)
-
-
-@contextmanager
-def _tracked(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    with track(what, total) as progress:
-        yield progress
 
 
 def show(result: ShiftResult) -> None:

@@ -1,7 +1,5 @@
 """`saebench unlearn run`: take topics from a model by the features of an SAE, and say what it costs."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -32,19 +30,11 @@ def run(workspace: Path, sae: str | None, config: UnlearnConfig, result_id: str 
         done = read_result(workspace, found_id)
         if done.sae == name and {key: done.provenance.get(key) for key in made_from} == made_from:
             return done
-    result = unlearn(
-        lm, name, hooked, config, workspace, work_folder(workspace, found_id), found_id, _tracked, made_from
-    )
+    result = unlearn(lm, name, hooked, config, workspace, work_folder(workspace, found_id), found_id, track, made_from)
     notes = f"unlearning {', '.join(config.forget)}: {result.picked.treatment} at {result.picked.strength:g}"
     write_interventions(workspace, make_set(workspace, found_id, lm, result.picked.interventions, notes=notes))
     write_result(workspace, result)
     return result
-
-
-@contextmanager
-def _tracked(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    with track(what, total) as progress:
-        yield progress
 
 
 def show(result: UnlearningResult, workspace: Path) -> None:
