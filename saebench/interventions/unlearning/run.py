@@ -111,17 +111,15 @@ class Run:
 
         return list(kept(self.work / "candidates.json", Candidates, made).rows)
 
-    def chosen(self, found: list[Candidate]) -> Chosen:
-        """Features with their units and the gate of guarded treatments."""
-        percentile = next((t.percentile for t in self.config.treatments if t.kind == "guarded"), 95.0)
+    def chosen(self, found: list[Candidate], treatments: Sequence[Treatment]) -> Chosen:
+        """Features with their units, and the gate where one of the treatments is guarded."""
+        percentile = next((t.percentile for t in treatments if t.kind == "guarded"), None)
         return selection.chosen(self.lm, self.hooked, found, self.firings[0], self.material, percentile)
 
     def curve(self, name: str, at: Callable[[float], AbstractContextManager[None]], doses: Sequence[float]) -> Curve:
         """A treatment or baseline at every strength."""
         with self.track(name, len(doses)) as done:
-            curve = dose_response(
-                self.lm, at, doses, self.material.exam, self.work / name.replace(" ", "-"), {"name": name}, done
-            )
+            curve = dose_response(self.lm, at, doses, self.material.exam, self.work / name, {"name": name}, done)
         return Curve(name=name, baseline=False, points=curve.points, best=best(curve.points, self.config.bound))
 
     def treated(self, treatment: Treatment, chosen: Chosen, name: str) -> Curve:
@@ -137,12 +135,17 @@ class Run:
         first = self.config.treatments[0]
         made: dict[str, Callable[[], Curve]] = {
             "random": lambda: self.treated(
-                first, self.chosen(selection.at_random(self.candidates, self.firings, self.config.seed)), "random"
+                first,
+                self.chosen(selection.at_random(self.candidates, self.firings, self.config.seed), [first]),
+                "random",
             ),
             "direction": self._direction,
             RMU: self._rmu,
         }
         return [made[name]().model_copy(update={"baseline": True}) for name in self.config.baselines]
+
+    def _at_random(self) -> list[Candidate]:
+        return selection.at_random(self.candidates, self.firings, self.config.seed)
 
     def _direction(self) -> Curve:
         found = difference_of_means(
@@ -241,7 +244,7 @@ def unlearn(
     }  # fmt: skip
     with opened_work(work, about, f"another process is working on {result_id}; wait for it, or choose another --id"):
         run = Run(lm, sae, hooked, config, workspace, work, track)
-        chosen = run.chosen(run.candidates)
+        chosen = run.chosen(run.candidates, config.treatments)
         curves = [run.treated(treatment, chosen, treatment.kind) for treatment in config.treatments]
         curves += run.baselines()
         score = run.saebench()

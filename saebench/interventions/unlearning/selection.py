@@ -87,7 +87,12 @@ def candidates(
 
 
 def chosen(
-    lm: LanguageModel, hooked: Hooked, found: list[Candidate], forget: Firings, material: Material, percentile: float
+    lm: LanguageModel,
+    hooked: Hooked,
+    found: list[Candidate],
+    forget: Firings,
+    material: Material,
+    percentile: float | None,
 ) -> Chosen:
     """Candidates as what treatments want.
 
@@ -97,11 +102,12 @@ def chosen(
         found: the candidates, of this SAE.
         forget: firings on the text to forget, for the units.
         material: its retained text says how often the features fire without cause.
-        percentile: of the retained texts, that are to stay untouched by a guarded treatment.
+        percentile: of the retained texts, that are to stay untouched by a guarded treatment; None without one, since
+            to find the share takes a pass over them.
     """
     features = tuple(one.feature for one in found)
     units = units_of(forget)
-    often = retained_share(lm, hooked, features, material.retain_text, percentile)
+    often = None if percentile is None else retained_share(lm, hooked, features, material.retain_text, percentile)
     return Chosen(found[0].sae, features, tuple(float(units[feature]) for feature in features), often)
 
 

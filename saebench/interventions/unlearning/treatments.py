@@ -16,13 +16,14 @@ class Chosen:
         sae: theirs.
         features: numbers, best first.
         units: root mean square activation of each where it fires in the text to forget, in the SAE's units.
-        often: share of the tokens of a text on which any must fire for a guarded treatment to act.
+        often: share of the tokens of a text on which any must fire for a guarded treatment to act; None
+            where there is none.
     """
 
     sae: str
     features: tuple[int, ...]
     units: tuple[float, ...]
-    often: float
+    often: float | None
 
 
 def interventions(treatment: Treatment, chosen: Chosen, strength: float) -> Sequence[Intervention]:
@@ -34,7 +35,10 @@ def interventions(treatment: Treatment, chosen: Chosen, strength: float) -> Sequ
         return [Scale(sae=sae, feature=features, factor=1 - strength)]
     if treatment.kind == "project":
         return [Project(sae=sae, feature=features, factor=1 - strength)]
-    when = Often(feature=features, share=chosen.often) if treatment.kind == "guarded" else None
+    when = None
+    if treatment.kind == "guarded":
+        assert chosen.often is not None
+        when = Often(feature=features, share=chosen.often)
     above = treatment.above if treatment.kind == "clamp_prime" else 0.0
     return [
         ClampActive(sae=sae, feature=feature, activation=-strength * unit, above=above * unit, when=when)
