@@ -15,7 +15,7 @@ from store.files import sync
 from store.index import Index
 
 TABLES = ("a", "b", "pairs")
-"""The tables of `store.compare.compared`, in its order."""
+"""The tables of `store.counterparts.compared`, in its order."""
 
 
 def comparison_folder(workspace: Path, a: Index, b: Index, threshold: float) -> Path:

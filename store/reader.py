@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from store.annotations import Annotations
 from store.attached import Attached, fits
 from store.catalog import Catalog
-from store.compare import THRESHOLD, Comparison, check_same_text, codes_of, compared, decoder
+from store.compare import THRESHOLD, Comparison, check_same_text, codes_of, decoder
 from store.comparisons import comparison_folder, read_comparison, write_comparison
+from store.counterparts import compared
 from store.described import COLUMNS, described
 from store.errors import StoreError
 from store.feature import Feature

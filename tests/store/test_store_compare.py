@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 from synthetic import CORPUS, LENGTH, SAE, Synthetic
 
-from store import FeatureStore, IndexWriter, StoreError, compare, index_id, indexes_folder, staging_folder
+from store import FeatureStore, IndexWriter, StoreError, counterparts, index_id, indexes_folder, staging_folder
 from store import weights as rows_of
-from store.compare import Codes, compared
+from store.counterparts import Codes, compared
 
 OTHER = "demo.blocks.2.hook_resid_post.topk-200-k8"
 N_OTHER = 200
@@ -96,7 +96,7 @@ def saes(draw: st.DrawFn, n_places: int) -> tuple[np.ndarray, Codes]:
 )
 def test_any_two_saes(a, b, threshold: float, cells: int):
     """However the work is cut into blocks."""
-    with patch.object(compare, "_CELLS_AT_ONCE", cells):
+    with patch.object(counterparts, "_CELLS_AT_ONCE", cells):
         of_a, of_b, pairs = compared(a[0], b[0], a[1], b[1], 12, threshold)
     expected_a, expected_b, pair = by_hand(a[0], b[0], a[1], b[1], threshold)
     for found, expected in ((of_a, expected_a), (of_b, expected_b)):
