@@ -1,10 +1,9 @@
 """The activations of a few features, without encoding all of them where the rule allows it.
 
 Decisions: a rule that selects by a threshold needs the rows of these features alone, so they are a small dense product,
-whatever the number of tokens. One that takes each token's k largest needs every pre-activation, but only the k-th of
-them: for a few tokens, as in generation, that is a product and a selection by torch, without making codes; for many the
-SAE's own kernels are faster and need less memory. Any other rule encodes with the part of the SAE that is needed, or
-with all of it.
+whatever the number of tokens. One that takes each token's k largest needs the k-th largest of all pre-activations, if
+only now and then (`saebench.interventions.largest`); for many tokens at once the SAE's own kernels are faster and need
+less memory. Any other rule encodes with the part of the SAE that is needed, or with all of it.
 """
 
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from saebench.interventions.largest import Largest
 from saebench.kernels import Above, PerToken
 from saebench.saes import SAE, layer_norm
 
@@ -33,7 +33,7 @@ def activations_of(sae: SAE, features: Int[Tensor, " some"]) -> Activations:
         case Above(thresholds):
             return _normalised(sae, _above(sae, features, thresholds))
         case PerToken(k):
-            of_few, of_many = _normalised(sae, _largest(sae, features, k)), _among_all(sae, features)
+            of_few, of_many = _normalised(sae, Largest(sae, features, k)), _among_all(sae, features)
             return lambda x: of_few(x) if len(x) <= FEW_TOKENS else of_many(x)
     if sae.rule.competes:
         return _among_all(sae, features)
@@ -56,19 +56,6 @@ def _above(sae: SAE, features: Int[Tensor, " some"], thresholds: Float[Tensor, "
         return pre.where(pre > cut, 0.0)
 
     return above
-
-
-def _largest(sae: SAE, features: Int[Tensor, " some"], k: int) -> Activations:
-    W, b, centre = (each.detach().float() for each in (sae.W_enc, sae.b_enc, sae.b_dec))
-
-    def largest(x: Float[Tensor, "rows d_in"]) -> Float[Tensor, "rows some"]:
-        x = x - centre  # one token is a product with a vector: a third faster than with a matrix of one row
-        pre = torch.addmv(b, W, x[0])[None] if len(x) == 1 else torch.addmm(b, x, W.T)
-        cut = pre.topk(k, dim=1, sorted=True).values[:, -1:].clamp_min(torch.finfo(pre.dtype).tiny)
-        own = pre.index_select(1, features)
-        return own.where(own >= cut, 0.0)
-
-    return largest
 
 
 def _among_all(sae: SAE, features: Int[Tensor, " some"]) -> Activations:
