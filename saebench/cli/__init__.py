@@ -51,7 +51,6 @@ app.command("recipe")(describe.command)
 app.add_typer(circuit.app, name="circuit")
 app.add_typer(store.app, name="store")
 app.add_typer(unlearn.app, name="unlearn")
-app.add_typer(circuit.app, name="circuit")
 
 
 def _version(asked: bool) -> None:

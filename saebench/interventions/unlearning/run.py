@@ -134,11 +134,7 @@ class Run:
         """What features must beat, by the same exam."""
         first = self.config.treatments[0]
         made: dict[str, Callable[[], Curve]] = {
-            "random": lambda: self.treated(
-                first,
-                self.chosen(selection.at_random(self.candidates, self.firings, self.config.seed), [first]),
-                "random",
-            ),
+            "random": lambda: self.treated(first, self.chosen(self._at_random(), [first]), "random"),
             "direction": self._direction,
             RMU: self._rmu,
         }
