@@ -39,8 +39,10 @@ def read_headed(
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {what} {path}: {error}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"cannot read {what} {path}: it is not UTF-8 text") from None
+    except OSError as error:
+        raise UserError(f"cannot read {what} {path}: {error.strerror or error}") from None
     lines = (
         text.removesuffix("\n").split("\n") if text else []
     )  # splitlines would also break at U+2028, as JSON may hold
@@ -48,28 +50,48 @@ def read_headed(
     about: dict[str, Any] = {}
     rows: list[Row] = []
     for number, line in enumerate(lines, 1):
+        where, shape = f"{path}, line {number}", head_like if number == 1 else like
+        value = _object(line, where, shape)
         try:
-            value = json.loads(line)
-            if number == 1:
-                about = {"name": value.pop(key), **value}
-                check(about)
-            else:
+            if number > 1:
                 rows.append(row(value))
+                continue
+            if key not in value:
+                raise UserError(f"{where}: the key {key!r} is missing; it should look like {shape}")
+            if "name" in value:
+                raise UserError(f"{where}: the key 'name' is unknown; the name stands under {key!r}")
+            about = {"name": value.pop(key), **value}
+            check(about)
         except ValidationError as error:
-            raise UserError(f"{path}, line {number}: {first_of(error)}") from None
-        except (ValueError, KeyError, AttributeError, TypeError):
-            raise UserError(
-                f"{path}, line {number}: not a JSON object like {head_like if number == 1 else like}"
-            ) from None
+            raise UserError(f"{where}: {first_of(error)}") from None
+        except TypeError:  # of `check`, by a key that says of the whole what the lines below say
+            raise UserError(f"{where}: not a JSON object like {shape}") from None
     if not rows:
         raise UserError(f"{path}: {what} needs a line about itself and at least one example")
     return about, rows
+
+
+def _object(line: str, where: str, shape: str) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except json.JSONDecodeError as error:
+        reason = f"{error.msg}, column {error.colno}"
+        raise UserError(f"{where}: not JSON ({reason}); it should look like {shape}") from None
+    except RecursionError:
+        value = None
+    if not isinstance(value, dict):
+        raise UserError(f"{where}: not a JSON object like {shape}")
+    return value
 
 
 def first_of(error: ValidationError) -> str:
     """The first mistake: where, if it is in one place, and what."""
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"]))
+    if first["type"] == "missing":
+        return f"the key {where!r} is missing"
+    if first["type"] == "extra_forbidden":
+        return f"the key {where!r} is unknown"
     message = first["msg"].removeprefix("Value error, ")
     return f"{where}: {message}" if where else message
 

@@ -63,7 +63,8 @@ HEAD = '{"shift": "mine"}\n'
         (HEAD, "data needs a line about itself and at least one example"),
         ("[]\n", r"line 1: not a JSON object like \{\"shift\""),
         ('{"shift": "my data"}\n', "line 1: name: String should match"),
-        (HEAD + "{\n", r"line 2: not a JSON object like \{\"split\""),
+        (HEAD + "{\n", r"line 2: not JSON \(.*\); it should look like \{\"split\""),
+        (HEAD + '{"split": "train", "text": "x", "label": 1}\n', "line 2: the key 'confound' is missing"),
         (
             HEAD + '{"split": "train", "text": "x", "label": 2, "confound": 0}\n',
             "line 2: label: Input should be 0 or 1",
@@ -84,7 +85,7 @@ def test_lines_that_are_no_data(tmp_path: Path, text: str, message: str):
 
 
 def test_data_by_name(tmp_path: Path):
-    with pytest.raises(UserError, match="cannot read data"):
+    with pytest.raises(UserError, match=r"cannot read data missing\.jsonl: No such file or directory$"):
         data_of(tmp_path, "missing.jsonl")
     with pytest.raises(UserError, match=r"there is no data 'other'; give .* one of: topic-form, topic-self"):
         data_of(tmp_path, "other")

@@ -1,10 +1,12 @@
 """A task that fits a tokenizer is encoded as the tokenizer itself would; one that does not is named in one line."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saebench.circuits.tasks import Pair, Task
+from saebench.circuits.tasks import Pair, Task, read_task
 from saebench.circuits.tasks.check import check_task
 from saebench.errors import UserError
 from saebench.lm.tokenizer import load_tokenizer
@@ -99,3 +101,31 @@ def test_taken_or_refused_as_tokenizing_the_whole_says(clean: str, patch: str, a
     else:
         assert fits
         assert found.answers == ids(clean + answer)[-1:]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (['{"clean": "x", "answer": "y"}'], "line 1: the key 'task' is missing; it should look like {\"task\": …}"),
+        (['{"task": "t", "pairs": []}', "{}"], 'line 1: not a JSON object like {"task": …}'),
+        (['{"task": "t", "name": "u"}', "{}"], "line 1: the key 'name' is unknown; the name stands under 'task'"),
+        (['{"task": "t"}', '{"clean": "x"}'], "line 2: the key 'answer' is missing"),
+        (['{"task": "t"}', '{"clean": "x", "answer": "y", "wrog": "z"}'], "line 2: the key 'wrog' is unknown"),
+        (['{"task": "t"}', '{"clean": "x"'], "line 2: not JSON (Expecting ',' delimiter, column 14); it should look"),
+        (['{"task": "t"}', '["x", "y"]'], 'line 2: not a JSON object like {"clean": …, "answer": …}'),
+        (['{"task": "t"}', "[" * 100_000], 'line 2: not a JSON object like {"clean": …, "answer": …}'),
+    ],
+)
+def test_a_file_that_is_no_task_is_one_line(tmp_path: Path, lines: list[str], message: str):
+    path = tmp_path / "bad.jsonl"
+    path.write_text("\n".join(lines))
+    with pytest.raises(UserError) as refused:
+        read_task(path)
+    assert str(refused.value).startswith(f"{path}, {message}")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_that_is_not_there_is_one_line(tmp_path: Path):
+    with pytest.raises(UserError) as refused:
+        read_task(tmp_path / "none.jsonl")
+    assert str(refused.value) == f"cannot read task {tmp_path / 'none.jsonl'}: No such file or directory"

@@ -49,7 +49,7 @@ def test_the_list_has_every_generator_and_every_task_of_the_workspace(run, tmp_p
     assert "%" in lines["close-bracket"]
     assert "too few" in lines["ioi:"]
     assert lines["tasks/mine.jsonl"].split()[1] == "1"
-    assert "broken.jsonl, line 2: answer" in lines["tasks/broken.jsonl:"]
+    assert "broken.jsonl, line 2: the key 'answer' is missing" in lines["tasks/broken.jsonl:"]
 
 
 @pytest.mark.parametrize(

@@ -59,8 +59,9 @@ CHOICE = {"id": "1", "question": "What?", "choices": ["a", "b"], "answer": 0}
         (HEAD, "questions needs a line about itself and at least one example"),
         ("[]\n", r"line 1: not a JSON object like \{\"questions\""),
         ('{"questions": "my set"}\n', "line 1: name: String should match"),
-        ('{"questions": "mine", "topic": "x"}\n', "line 1: topic: Extra inputs"),
-        (HEAD + "{\n", r"line 2: not a JSON object like \{\"id\""),
+        ('{"questions": "mine", "topic": "x"}\n', "line 1: the key 'topic' is unknown"),
+        (json.dumps(CHOICE), r"line 1: the key 'questions' is missing; it should look like \{\"questions\""),
+        (HEAD + "{\n", r"line 2: not JSON \(Expecting .*, column 2\); it should look like \{\"id\""),
         (HEAD + "3\n", r"line 2: not a JSON object like \{\"id\""),
         (
             HEAD + json.dumps(CHOICE | {"answer": 2}),
@@ -72,7 +73,7 @@ CHOICE = {"id": "1", "question": "What?", "choices": ["a", "b"], "answer": 0}
         (HEAD + json.dumps(CHOICE | {"choices": ["a"]}), "line 2: choices: Tuple should have at least 2"),
         (HEAD + json.dumps(CHOICE | {"style": "digits"}), "line 2: style: Input should be 'letters' or 'contin"),
         (HEAD + '{"id": "1", "prompt": "x", "answer": ""}', "line 2: no right answer: answer is empty"),
-        (HEAD + '{"id": "1", "prompt": "x"}', "line 2: answer: Field required"),
+        (HEAD + '{"id": "1", "prompt": "x"}', "line 2: the key 'answer' is missing"),
         (HEAD + '{"id": "1", "prompt": "x", "answer": "y", "wrong": ["y"]}', "line 2: the answer 'y' is there twice"),
         (HEAD + 2 * (json.dumps(CHOICE) + "\n"), "line 3: id '1' is also in line 2"),
     ],
@@ -87,8 +88,11 @@ def test_lines_that_are_no_questions(tmp_path: Path, text: str, message: str):
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path):
-    with pytest.raises(UserError, match=r"cannot read questions .*none\.jsonl"):
+    with pytest.raises(UserError, match=r"cannot read questions .*none\.jsonl: No such file or directory$"):
         read_questions(tmp_path / "none.jsonl")
+    (tmp_path / "latin.jsonl").write_bytes(b"\xff")
+    with pytest.raises(UserError, match=r"cannot read questions .*latin\.jsonl: it is not UTF-8 text$"):
+        read_questions(tmp_path / "latin.jsonl")
 
 
 def cloze(name: str, prompt: str = "", topic: str = "", document: str = "") -> Cloze:
