@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from saebench.errors import UserError
 from store import StoreError
 from web.middleware.headers import POLICY
+from web.navigation import list_of
 from web.rendering import page
 
 log = logging.getLogger(__name__)
@@ -29,10 +30,13 @@ class Problem(BaseModel):
 
 
 class ProblemError(Exception):
-    """Raise it anywhere in a request to answer with a problem."""
+    """Raise it anywhere in a request to answer with a problem; `place` is where its page leads, (title, address)."""
 
-    def __init__(self, status: int, title: str, cause: str, remedy: str = "") -> None:
+    def __init__(
+        self, status: int, title: str, cause: str, remedy: str = "", place: tuple[str, str] | None = None
+    ) -> None:
         super().__init__(cause)
+        self.place = place
         self.problem = Problem(status=status, title=title, cause=cause, remedy=remedy)
 
 
@@ -52,12 +56,13 @@ RESPONSES: dict[int | str, dict] = {
 """For the OpenAPI description of every route."""
 
 
-def answer(request: Request, problem: Problem) -> Response:
+def answer(request: Request, problem: Problem, place: tuple[str, str] | None = None) -> Response:
     """The problem in the form the request wants: JSON for `.json`, `.csv` and for posts, a page otherwise."""
     wants_json = request.url.path.endswith((".json", ".csv", ".parquet")) or request.method not in {"GET", "HEAD"}
     if wants_json or "text/html" not in request.headers.get("accept", "text/html,*/*").replace("*/*", "text/html"):
         return JSONResponse(problem.model_dump(), problem.status)
-    return page("token.html" if problem.status == 401 else "error.html", problem.status, error=problem)
+    template = "token.html" if problem.status == 401 else "error.html"
+    return page(template, problem.status, error=problem, place=place or list_of(request.url.path))
 
 
 def install(app: FastAPI) -> None:
@@ -65,13 +70,13 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(ProblemError)
     def on_problem(request: Request, error: ProblemError) -> Response:
-        return answer(request, error.problem)
+        return answer(request, error.problem, error.place)
 
     @app.exception_handler(HTTPException)
     def on_http(request: Request, error: HTTPException) -> Response:
         title = "No such page" if error.status_code == 404 else HTTPStatus(error.status_code).phrase
         cause = f"There is nothing at {request.url.path}." if error.status_code == 404 else str(error.detail)
-        remedy = "Check the address, or start from the list of SAEs." if error.status_code == 404 else ""
+        remedy = "Check the address." if error.status_code == 404 else ""
         return answer(request, Problem(status=error.status_code, title=title, cause=cause, remedy=remedy))
 
     @app.exception_handler(RequestValidationError)

@@ -240,6 +240,26 @@ def test_errors_are_pages_and_data(client: TestClient, path: str, status: int):
         assert set(data.json()) == {"status", "title", "cause", "remedy"}
 
 
+@pytest.mark.parametrize(
+    ("path", "link"),
+    [
+        ("/circuits/none", '<a href="/circuits">All circuits</a>'),
+        ("/circuits/compare?a=none&b=none", '<a href="/circuits">All circuits</a>'),
+        ("/circuits/none/at/all", '<a href="/circuits">All circuits</a>'),
+        ("/interventions/none", '<a href="/interventions">All unlearning runs and saved interventions</a>'),
+        ("/lists/none", '<a href="/lists">All lists</a>'),
+        ("/jobs/none", '<a href="/jobs">All jobs</a>'),
+        ("/saes/none", '<a href="/">All SAEs</a>'),
+        ("/nowhere", '<a href="/">All SAEs</a>'),
+        (f"/saes/{synthetic.SAE}/features/300", f'<a href="/saes/{synthetic.SAE}">All features of this SAE</a>'),
+    ],
+)
+def test_what_is_not_there_leads_to_the_list_of_its_kind(client: TestClient, path: str, link: str):
+    answer = client.get(path, headers={"Accept": "text/html"})
+    assert answer.status_code == 404
+    assert link in answer.text.partition("<main")[2]
+
+
 def test_a_damaged_index_is_a_clear_page(tmp_path):
     (tmp_path / "indexes").mkdir()
     (tmp_path / "indexes" / "a.b.0123456789ab.duckdb").write_bytes(b"not a database")

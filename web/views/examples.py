@@ -13,6 +13,7 @@ from web.errors import ProblemError
 from web.formats import number, percent, signed
 from web.models.examples import Kind
 from web.tokens import Unit, units
+from web.urls import urls
 from web.workspace import Workspace
 
 TOP = 20
@@ -168,7 +169,8 @@ def existing_feature(here: Workspace, feature: int, index: dict[str, Any]) -> st
     n = index["n_features"]
     if feature >= n:
         cause = f"{index['sae_id']} has no feature {feature}: its features are 0 to {n - 1:,}."
-        raise ProblemError(404, "No such feature", cause, "The SAE's page lists them all.")
+        place = "All features of this SAE", urls.sae(index["sae_id"])
+        raise ProblemError(404, "No such feature", cause, "The SAE's page lists them all.", place)
     return here.store.feature(index["sae_id"], feature, index["corpus_id"])
 
 
@@ -193,7 +195,8 @@ def whole_context(here: Workspace, feature: int, context: int, index: dict[str, 
     existing_feature(here, feature, index)
     if context >= index["n_contexts"]:
         cause = f"{index['corpus_id']} has no context {context}: its contexts are 0 to {index['n_contexts'] - 1:,}."
-        raise ProblemError(404, "No such context", cause)
+        place = f"Feature {feature}", urls.feature(index["sae_id"], feature)
+        raise ProblemError(404, "No such context", cause, place=place)
     sae_id, corpus = index["sae_id"], index["corpus_id"]
     found = here.store.context(context, sae_id, corpus)
     activations = [0.0] * len(found.pieces)
