@@ -15,15 +15,9 @@ from markdown import markdown
 from timing import machine
 
 from saebench.circuits.files import circuit_ids, read_circuit
-from saebench.circuits.graph import Agreement, Circuit, Curve, CurvePoint, Family
+from saebench.circuits.graph import Agreement, Circuit, Curve, Family
 
 ENOUGH = 0.8
-
-
-def at_threshold(circuit: Circuit) -> CurvePoint:
-    """The point of the features' curve at the circuit's own threshold."""
-    points = next(curve.points for curve in circuit.curves if curve.family == "features")
-    return min(points, key=lambda point: abs(point.threshold - circuit.node_threshold))
 
 
 def least(curve: Curve) -> int | None:
@@ -34,7 +28,8 @@ def least(curve: Curve) -> int | None:
 
 def row(circuit: Circuit) -> dict:
     """What the table says of one circuit."""
-    point = at_threshold(circuit)
+    point = circuit.judged
+    assert point is not None  # `main` asks circuits with curves alone
     agreement: dict[str, Agreement] = {a.method: a for a in circuit.agreement if a.site == "all"}
     return {
         "circuit": circuit.id,

@@ -129,6 +129,8 @@ class Circuits:
             n_nodes=len(found.nodes),
             n_edges=len(found.edges),
             faithfulness=found.faithfulness,
+            judged_nodes=found.judged and found.judged.n_nodes,
+            judged_threshold=found.judged and found.judged.threshold,
         ).model_copy(update={"id": circuit_id})
 
     def _features_now(self, circuit_id: str, changed: Changed) -> dict[tuple[str, int], list[Member]]:

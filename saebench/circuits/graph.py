@@ -143,9 +143,12 @@ class Circuit(Plain):
         return self
 
     @property
-    def faithfulness(self) -> float | None:
-        """Of the features, at the curve's threshold nearest to the circuit's own; None where it was not measured."""
+    def judged(self) -> CurvePoint | None:
+        """The features' curve at the threshold nearest to the circuit's own; None where nothing was measured."""
         points = [point for curve in self.curves if curve.family == "features" for point in curve.points]
-        if not points:
-            return None
-        return min(points, key=lambda point: abs(point.threshold - self.node_threshold)).faithfulness
+        return min(points, key=lambda point: abs(point.threshold - self.node_threshold), default=None)
+
+    @property
+    def faithfulness(self) -> float | None:
+        """Of `judged`; None where nothing was measured."""
+        return None if self.judged is None else self.judged.faithfulness

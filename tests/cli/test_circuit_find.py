@@ -57,6 +57,12 @@ def test_from_a_task_to_a_circuit_and_on_to_other_tools(workspace: Path, tmp_pat
     assert (code, error) == (0, "")
     assert "← this circuit" in out
     found = read_circuit(workspace, "mine")
+    [features] = [curve for curve in found.curves if curve.family == "features"]
+    [point] = [point for point in features.points if point.threshold == 0.01]
+    proven = (
+        f"faithfulness {point.faithfulness:.2f} with {point.n_nodes} nodes at threshold 0.01, on 3 held-out examples"
+    )
+    assert proven in " ".join(out.split())
     assert (found.n_examples, found.saes, found.provenance["set"]) == (9, {point: point for point in POINTS}, "sites")
     assert found.provenance["saes"][POINTS[0]][1] == file_sha256(workspace / "saes" / POINTS[0] / "sae.safetensors")
     assert not work_folder(workspace, "mine").exists()
@@ -64,7 +70,8 @@ def test_from_a_task_to_a_circuit_and_on_to_other_tools(workspace: Path, tmp_pat
     assert run_line(monkeypatch, capsys, *find("letters", workspace, "--id", "mine"))[0] == 0
     assert circuit_path(workspace, "mine").stat().st_mtime_ns == written  # nothing is done twice
     _, listed, _ = run_line(monkeypatch, capsys, "circuit", "list", "--workspace", workspace)
-    assert "mine" in listed
+    [row] = [line.split() for line in listed.splitlines() if "mine" in line]
+    assert row[-3:] == [f"{point.faithfulness:.2f}", str(point.n_nodes), "0.01"]
     file = tmp_path / "graph.json"
     assert run_line(monkeypatch, capsys, "circuit", "export", "mine", file, "--workspace", workspace)[0] == 0
     assert len(json.loads(file.read_text())["nodes"]) == len(found.nodes)

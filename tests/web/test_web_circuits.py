@@ -45,9 +45,13 @@ def test_the_list_says_how_large_and_how_faithful(client: TestClient, brackets: 
     features = next(curve for curve in brackets.curves if curve.family == "features")
     nearest = min(features.points, key=lambda point: abs(point.threshold - brackets.node_threshold))
     assert row["faithfulness"] == nearest.faithfulness
+    assert (row["judged_nodes"], row["judged_threshold"]) == (nearest.n_nodes, nearest.threshold)
     assert data["sets"] == [{"id": "demo.all-sites", "n_sites": 9}]
     assert data["tasks"][0] == "close-bracket"
     page = client.get("/circuits").text
+    assert f"{nearest.n_nodes} nodes at 0.01" in page
+    of_one = client.get("/circuits/brackets").text
+    assert f"<dt>faithfulness with {nearest.n_nodes} nodes at threshold 0.01</dt>" in of_one
     assert SCRIPT not in page
     assert "demo.all-sites (9 sites)" in page
 

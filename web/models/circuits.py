@@ -24,6 +24,8 @@ class CircuitSummary(BaseModel):
     edge_threshold: float = 0.0
     error_share: float | None = None
     faithfulness: float | None = Field(None, description="of its features at its own threshold, on held-out examples")
+    judged_nodes: int | None = Field(None, description="how many were kept for that: of the blocks that are ablated")
+    judged_threshold: float | None = Field(None, description="least effect of these: its own, or the nearest measured")
     problem: str | None = Field(None, description="what is wrong with its file; nothing else is known then")
 
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from saebench.circuits import Circuit, Node
+from saebench.circuits import Circuit, CurvePoint, Node
 from saebench.circuits.prune import by_influence, by_thresholds, links
 from web.errors import ProblemError
 from web.figures.circuits import curves
 from web.figures.frame import Figure
-from web.formats import large, number, percent, signed
+from web.formats import fixed, large, number, percent, signed
 from web.workspace import Workspace
 
 SENT_EDGES = 20_000
@@ -38,7 +38,7 @@ class CircuitView:
         """The strip of numbers."""
         c = self.circuit
         patched = [] if c.metric_patch is None else [("metric, patched", signed(c.metric_patch))]
-        judged = [] if c.faithfulness is None else [("faithfulness", f"{c.faithfulness:.2f}")]
+        judged = [] if c.judged is None else [(proven(c.judged), fixed(c.judged.faithfulness))]
         return [
             ("nodes", large(len(c.nodes))),
             ("edges", large(len(c.edges))),
@@ -72,6 +72,12 @@ class CircuitView:
     def sites(self) -> list[str]:
         """Kinds of sites, without their blocks."""
         return list(dict.fromkeys(map(site_kind, self.circuit.sites)))
+
+
+def proven(point: CurvePoint) -> str:
+    """What a faithfulness was measured of."""
+    nodes = f"{large(point.n_nodes)} node{'s' * (point.n_nodes != 1)}"
+    return f"faithfulness with {nodes} at threshold {point.threshold:.3g}"
 
 
 def curve_figures(circuit: Circuit) -> list[tuple[str, str, Figure]]:

@@ -82,6 +82,12 @@ def show(circuit: Circuit, workspace: Path) -> None:
                 f"{point.completeness:.2f}",
             )
         console.print(table)
+    if (judged := circuit.judged) is not None:
+        examples = f"{circuit.n_heldout} held-out" if circuit.n_heldout else f"{circuit.n_examples}"
+        console.print(
+            f"proven    faithfulness {judged.faithfulness:.2f} with {judged.n_nodes:,} nodes at threshold "
+            f"{judged.threshold:.3g}, on {examples} examples"
+        )
     console.print(f"look at it with `saebench serve --workspace {workspace}`, under Circuits")
 
 

@@ -1,6 +1,6 @@
 """`saebench circuit list`: the circuits of a workspace."""
 
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from saebench.circuits.files import circuit_ids, read_circuit
@@ -9,15 +9,17 @@ from saebench.cli.progress import console
 
 
 def command(workspace: WorkspaceDir = DEFAULT_WORKSPACE) -> None:
-    """List circuits: what they explain, how large they are, how faithful."""
-    table = Table("circuit", "task", "method", "nodes", "edges", "faithfulness", box=None)
-    table.columns[0].no_wrap = True  # an id is there to be typed
+    """List circuits: what they explain, how large they are, how faithful, with how many nodes at which threshold."""
+    numbers = [Column(name, justify="right") for name in ("nodes", "edges", "faithfulness", "with nodes", "threshold")]
+    table = Table(Column("circuit", no_wrap=True), "task", "method", *numbers, box=None)  # an id is there to be typed
     ids = circuit_ids(workspace)
     for circuit_id in ids:
         found = read_circuit(workspace, circuit_id)
-        faithfulness = found.faithfulness
-        shown = "–" if faithfulness is None else f"{faithfulness:.2f}"
-        row = (found.id, found.task, found.method, f"{len(found.nodes):,}", f"{len(found.edges):,}", shown)
+        point = found.judged
+        proven = ["–"] * 3
+        if point is not None:
+            proven = [f"{point.faithfulness:.2f}", f"{point.n_nodes:,}", f"{point.threshold:.3g}"]
+        row = (found.id, found.task, found.method, f"{len(found.nodes):,}", f"{len(found.edges):,}", *proven)
         table.add_row(*map(Text, row))
     if ids:
         console.print(table)
