@@ -1,6 +1,7 @@
 """Numbers as people read them: the fewest digits that distinguish (three significant), thousands apart."""
 
 import math
+from collections.abc import Callable
 
 
 def number(value: float | int | None) -> str:
@@ -65,3 +66,29 @@ def duration(seconds: float | None) -> str:
             value = seconds / unit
             return f"{value:.0f} {name}" if value >= 10 or name == "min" else f"{value:.1f} {name}".replace(".0 ", " ")
     return f"{seconds:.0f} s"
+
+
+def fixed_percent(share: float | None) -> str:
+    """A share as a percentage with two decimals, for columns that line up."""
+    return "–" if share is None or not math.isfinite(share) else f"{fixed(100 * share)}%"
+
+
+def l0(value: float | None) -> str:
+    """Features per token, to a tenth."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:,.1f}"
+
+
+QUANTITIES: dict[str, Callable[[float | None], str]] = {
+    "fvu": lambda value: fixed(value, 4),
+    "ce_recovered": fixed_percent,
+    "dead": fixed_percent,
+    "l0": l0,
+    "tokens": large,
+    "features": large,
+}
+"""What SAEs are compared by, each written the same way on every page, to the digits of `saebench evaluate`."""
+
+
+def quantity(value: float | None, name: str) -> str:
+    """A value of one of `QUANTITIES`, or of another quantity to three significant digits."""
+    return QUANTITIES.get(name, number)(value)

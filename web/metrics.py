@@ -9,7 +9,7 @@ import orjson
 
 from web.figures.frame import Figure
 from web.figures.training import curve
-from web.formats import number, percent
+from web.formats import quantity
 
 MOST_POINTS = 600
 
@@ -82,8 +82,6 @@ def curves(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if len(points) < 2:
             continue
         tokens, values = zip(*points, strict=True)
-        share = column == "dead"
-        last = percent(values[-1]) if share else number(values[-1])
-        figure: Figure = curve(tokens, values, y=axis, log_y=log and min(values) > 0, share=share)
-        out.append({"name": name, "last": last, "figure": figure})
+        figure: Figure = curve(tokens, values, y=axis, log_y=log and min(values) > 0, share=column == "dead")
+        out.append({"name": name, "last": quantity(values[-1], column), "figure": figure})
     return out

@@ -35,6 +35,7 @@ environment.filters.update(
     number=formats.number,
     large=formats.large,
     percent=formats.percent,
+    quantity=formats.quantity,
     fixed=formats.fixed,
     signed=formats.signed,
     duration=formats.duration,

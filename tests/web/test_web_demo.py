@@ -114,12 +114,12 @@ def test_home_shows_what_the_demo_made(opened: Open, home: str, truth: FeatureSt
     page = opened(home)
     for entry in truth.saes():
         card = page.locator(".cards > li").filter(has=page.get_by_role("link", name=entry["id"], exact=True))
-        for value in (number(entry["heldout_fvu"]), percent(entry["ce_recovered"]), large(entry["tokens"])):
+        for value in (f"{entry['heldout_fvu']:.4f}", f"{entry['ce_recovered']:.2%}", large(entry["tokens"])):
             expect(card.locator(".figures")).to_contain_text(value)
         index = truth.index(entry["id"]).meta
         shown = page.locator("section li", has_text=f"{entry['id']}.stdlib-heldout")
         expect(shown).to_contain_text(f"{large(index['n_tokens'])} tokens")
-        expect(shown).to_contain_text(f"{percent(index['n_dead'] / index['n_features'])} dead")
+        expect(shown).to_contain_text(f"{index['n_dead'] / index['n_features']:.2%} dead")
     for title, name in [("Models", "demo"), ("Harvests", "demo.stdlib-train"), ("Corpora", "stdlib-heldout")]:
         section = page.locator("section").filter(has=page.get_by_role("heading", name=title, exact=True))
         expect(section.locator(".id").first).to_have_text(re.compile(f"^{re.escape(name)}"))
@@ -159,7 +159,7 @@ def test_the_plots_and_figures_of_an_sae(opened: Open, sae: str, truth: FeatureS
     for plot in ("density", "strength", "norms", "cosines", "curve-1"):
         drawn(page, plot)
     (entry,) = (one for one in truth.saes() if one["id"] == SAE)
-    for value in (number(entry["heldout_fvu"]), percent(entry["ce_recovered"]), "stdlib-heldout"):
+    for value in (f"{entry['heldout_fvu']:.4f}", f"{entry['ce_recovered']:.2%}", "stdlib-heldout"):
         expect(page.locator(".quality")).to_contain_text(value)
     page.get_by_text("Configuration", exact=True).click()
     expect(page.locator("details[open]")).to_contain_text("n_latents")

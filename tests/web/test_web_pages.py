@@ -30,6 +30,21 @@ def test_home_lists_what_the_workspace_holds(client: TestClient):
     assert [row["id"] for row in data["harvests"]] == ["demo.stdlib-train"]
 
 
+def test_a_quantity_is_written_alike_wherever_it_stands(client: TestClient, store: FeatureStore):
+    home = client.get("/home.json").json()
+    headlines = {row["id"]: dict(row["headline"]) for row in home["saes"]}
+    assert headlines[synthetic.SAE] == {"FVU": "0.0905", "L0": "8.0", "dead": "2.00%", "tokens": "4.08M"}
+    assert headlines[TRAINING]["FVU"] == "0.1100"  # 0.09 + 1 / 50
+    index = store.index(synthetic.SAE).meta
+    l0, dead = f"{index['l0']:.1f}", f"{len(synthetic.DEAD) / 300:.2%}"
+    [summary] = [row["summary"] for row in home["indexes"] if row["info"]["sae_id"] == synthetic.SAE]
+    assert summary.endswith(f"{dead} dead · L0 {l0}")
+    page = re.sub(r"<[^>]+>", " ", client.get(f"/saes/{synthetic.SAE}").text.replace("<wbr>", ""))
+    assert re.search(r"FVU, training\s+0\.0905\s+dead, training\s+2\.00%\s+L0\s+" + l0, page)
+    running = re.sub(r"<[^>]+>", " ", client.get("/runs").text)
+    assert re.search(r"0\.1100\s+FVU\s+8\.0\s+L0\s+2\.00%\s+dead", running)
+
+
 def test_empty_workspace_says_what_to_run(tmp_path):
     client = TestClient(web.create_app(tmp_path), "http://127.0.0.1")
     assert f"saebench demo --workspace {tmp_path}" in client.get("/").text

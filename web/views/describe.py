@@ -1,10 +1,10 @@
 """SAEs in words and headline figures, from their config, catalogue row and last metrics."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from web.formats import large, number, percent
+from web.formats import large, quantity
 
 
 def find(data: Any, *keys: str) -> Any:
@@ -43,33 +43,27 @@ def sae_headline(sae: dict[str, Any], last: dict[str, Any]) -> list[tuple[str, s
     """The figures people compare SAEs by: held-out ones where it was evaluated, else of the last training row."""
     measured = {name: sae.get(f"heldout_{name}", last.get(name)) for name in ("fvu", "l0", "dead")}
     found = {**last, **measured, "ce_recovered": sae.get("ce_recovered")}
-    known = [
-        ("FVU", "fvu", number),
-        ("CE recovered", "ce_recovered", percent),
-        ("L0", "l0", number),
-        ("dead", "dead", percent),
-        ("tokens", "tokens", large),
-    ]
-    return [(name, show(found[key])) for name, key, show in known if found.get(key) is not None]
+    known = [("FVU", "fvu"), ("CE recovered", "ce_recovered"), ("L0", "l0"), ("dead", "dead"), ("tokens", "tokens")]
+    return [(name, quantity(found[key], key)) for name, key in known if found.get(key) is not None]
 
 
 def quality(sae: dict[str, Any], last: dict[str, Any], index: dict[str, Any] | None) -> list[tuple[str, str]]:
     """How good an SAE is and what it was looked at with: (what and on which text, value). Figures on text it was not
     trained on come first; those of its training stand in where it was not evaluated.
     """
-    known: list[tuple[str, Any, Callable[[Any], str]]] = [
-        ("FVU, held out", sae.get("heldout_fvu"), number),
-        ("CE recovered, held out", sae.get("ce_recovered"), percent),
-        ("dead, held out", sae.get("heldout_dead"), percent),
-        ("FVU, training", last.get("fvu", sae.get("fvu")) if sae.get("heldout_fvu") is None else None, number),
-        ("dead, training", last.get("dead", sae.get("dead")) if sae.get("heldout_dead") is None else None, percent),
-        ("L0", sae.get("heldout_l0", index["l0"] if index else last.get("l0", sae.get("l0"))), number),
-        ("tokens trained on", last.get("tokens", sae.get("tokens")), large),
-        ("features", index["n_features"] if index else None, large),
-        ("tokens indexed", index["n_tokens"] if index else None, large),
-        ("corpus indexed", index["corpus_id"] if index else None, str),
+    known: list[tuple[str, Any, str]] = [
+        ("FVU, held out", sae.get("heldout_fvu"), "fvu"),
+        ("CE recovered, held out", sae.get("ce_recovered"), "ce_recovered"),
+        ("dead, held out", sae.get("heldout_dead"), "dead"),
+        ("FVU, training", last.get("fvu", sae.get("fvu")) if sae.get("heldout_fvu") is None else None, "fvu"),
+        ("dead, training", last.get("dead", sae.get("dead")) if sae.get("heldout_dead") is None else None, "dead"),
+        ("L0", sae.get("heldout_l0", index["l0"] if index else last.get("l0", sae.get("l0"))), "l0"),
+        ("tokens trained on", last.get("tokens", sae.get("tokens")), "tokens"),
+        ("features", index["n_features"] if index else None, "features"),
+        ("tokens indexed", index["n_tokens"] if index else None, "tokens"),
     ]
-    return [(name, show(value)) for name, value, show in known if value is not None]
+    facts = [(name, quantity(value, key)) for name, value, key in known if value is not None]
+    return [*facts, ("corpus indexed", index["corpus_id"])] if index else facts
 
 
 def flat(data: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

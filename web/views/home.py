@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from web.formats import large, number, percent
+from web.formats import large, quantity
 from web.models.home import HomePage, Row
 from web.views.describe import find, sae_headline, sae_summary
 from web.views.runs import runs
@@ -53,8 +53,8 @@ def index_summary(row: dict[str, Any]) -> str:
     parts = [
         f"{large(row['n_tokens'])} tokens",
         f"{large(row['n_features'])} features",
-        f"{percent(row['n_dead'] / row['n_features'])} dead",
-        f"L0 {number(row['l0'])}",
+        f"{quantity(row['n_dead'] / row['n_features'], 'dead')} dead",
+        f"L0 {quantity(row['l0'], 'l0')}",
     ]
     return " · ".join(parts)
 
