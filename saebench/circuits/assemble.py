@@ -10,6 +10,7 @@ from saebench.circuits.decomposition import Dictionary, Tokens
 from saebench.circuits.edges import EdgeSums
 from saebench.circuits.effects import NodeSums, split_key
 from saebench.circuits.graph import LOGITS, Agreement, Circuit, Curve, Edge, Node, Prompt, node_id
+from saebench.circuits.promoted import promoted
 from saebench.circuits.sites import EMBEDDING, layer_of
 from saebench.corpus.tokenization import SourceTokenizer
 
@@ -32,7 +33,7 @@ def assembled(
     """The circuit; nodes in the order of the sites, edges from the strongest."""
     sites = run.features.sites
     spell = _Speller(run)
-    nodes = [node for site in sites for node in _nodes(site, kept[site.hook_point], run.by_position, spell)]
+    nodes = [node for site in sites for node in _nodes(run, site, kept[site.hook_point], spell)]
     nodes += _logits(run, spell)
     order = np.argsort(-np.abs(sums.weight), kind="stable")
     order = order[np.abs(sums.weight[order]) >= max(run.config.edge_threshold, np.finfo(float).tiny)]
@@ -72,16 +73,19 @@ class _Speller:
     """Tokens as text."""
 
     def __init__(self, run: "Discovery") -> None:
-        self._pieces = SourceTokenizer(run.lm.tokenizer).vocabulary
+        self.pieces = SourceTokenizer(run.lm.tokenizer).vocabulary
 
     def __call__(self, token: int) -> str:
-        return self._pieces[token].decode(errors="replace")
+        return self.pieces[token].decode(errors="replace")
 
 
-def _nodes(site: Dictionary, own: NodeSums, by_position: bool, spell: _Speller) -> list[Node]:
-    out = []
-    for key, effect, activation in zip(own.keys.tolist(), own.effect.tolist(), own.activation.tolist(), strict=True):
-        number, position = split_key(site, key, by_position)
+def _nodes(run: "Discovery", site: Dictionary, own: NodeSums, spell: _Speller) -> list[Node]:
+    out, places = [], [split_key(site, key, run.by_position) for key in own.keys.tolist()]
+    features = [] if isinstance(site, Tokens) else [number for number, _ in places if number != site.n_nodes]
+    tokens = promoted(run.lm, site, features, spell.pieces)
+    for (number, position), effect, activation in zip(
+        places, own.effect.tolist(), own.activation.tolist(), strict=True
+    ):
         kind = "error" if number == site.n_nodes else "token" if isinstance(site, Tokens) else "feature"
         what = "error" if kind == "error" else number
         out.append(
@@ -93,6 +97,7 @@ def _nodes(site: Dictionary, own: NodeSums, by_position: bool, spell: _Speller) 
                 position=position,
                 feature=None if kind == "error" else number,
                 text=spell(number) if kind == "token" else None,
+                promoted=tokens.get(number, []),
                 effect=effect,
                 activation=activation,
             )

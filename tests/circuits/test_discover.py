@@ -63,6 +63,18 @@ def test_a_circuit_says_what_it_is(circuit: Circuit, task: Task):
     assert {a.site for a in circuit.agreement} >= {"all"}
 
 
+def test_a_feature_says_what_its_direction_promotes(circuit: Circuit, saes: dict[str, SAE], tiny_lm: LanguageModel):
+    norm, unembedding = tiny_lm.bridge.ln_final.weight, tiny_lm.bridge.W_U
+    features = [node for node in circuit.nodes if node.kind == "feature"]
+    for node in features:
+        row = saes[node.site].W_dec[node.feature].detach()
+        logits = ((row - row.mean()) * norm) @ unembedding
+        best = sorted(range(len(logits)), key=lambda token: -float(logits[token]))[:6]
+        assert node.promoted == [tiny_lm.tokenizer.decode([token]) for token in best]
+    assert features
+    assert all(node.promoted == [] for node in circuit.nodes if node.kind != "feature")
+
+
 def test_curves_go_from_no_node_to_all(circuit: Circuit):
     families = {curve.family: curve for curve in circuit.curves}
     assert set(families) == {"features", "neurons", "heads", "random"}

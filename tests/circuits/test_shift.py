@@ -130,6 +130,10 @@ def test_a_sheet_comes_back_as_what_is_marked_in_it(run: Shift, tmp_path: Path):
         rows = list(csv.DictReader(file))
     assert [(row["hook_point"], int(row["feature"])) for row in rows] == picks
     assert rows[0]["name"] == "a name"
+    name, feature = picks[0]
+    direction = next(site for site in run.sites if site.hook_point == name).directions[feature]
+    (logits,) = run.lm.logit_lens(direction[None], name)
+    assert rows[0]["promotes"].startswith(repr(run.lm.tokenizer.decode([int(logits.argmax())])))
     for row in rows:
         row["irrelevant"] = "x" if int(row["feature"]) in (2, 3) else ""
     with path.open("w", newline="") as file:

@@ -17,7 +17,7 @@ from saebench.circuits.exchange import import_circuit
 from saebench.circuits.files import read_circuit, write_circuit
 from saebench.circuits.prune import by_influence
 from saebench.lm import load_lm
-from store import Annotations
+from store import Annotations, FeatureStore
 
 
 @pytest.fixture
@@ -123,6 +123,42 @@ def test_a_node_with_all_that_goes_in_and_out(own: Path, here: TestClient):
     assert "&lt;b&gt;brackets&lt;/b&gt;" in part
     assert f"/saes/{synthetic.SAE}/features/{busy.feature}?embed=1" in part
     assert here.get("/circuits/brackets/node.json", params={"node": "blocks.9.x/1"}).status_code == 404
+
+
+def test_a_feature_of_which_nothing_is_said_shows_what_it_promotes(own: Path, here: TestClient, store: FeatureStore):
+    circuit = read_circuit(own, "brackets")
+    data = here.get("/circuits/brackets/graph.json").json()["nodes"]
+    drawn = dict(zip(data["id"], data["promoted"], strict=True))
+    for node in circuit.nodes:
+        found = store.feature(synthetic.SAE, node.feature).logits().promoted if node.kind == "feature" else []
+        assert drawn[node.id] == [token.text for token in found[:5]]
+    edge = next(e for e in circuit.edges if drawn[e.source] and drawn[e.target])
+    near = here.get("/circuits/brackets/node.json", params={"node": edge.target}).json()
+    assert near["node"]["promoted"] == drawn[edge.target]
+    assert {row["node"]["id"]: row["node"]["promoted"] for row in near["inputs"]} == {
+        e.source: drawn[e.source] for e in circuit.edges if e.target == edge.target
+    }
+    ends = {"source": edge.source, "target": edge.target}
+    joined = here.get("/circuits/brackets/edge.json", params=ends).json()
+    assert [joined[end]["promoted"] for end in ends] == [drawn[edge.source], drawn[edge.target]]
+    for part, params in (("node", {"node": edge.target}), ("edge", ends)):
+        assert "promotes" in here.get(f"/circuits/brackets/{part}", params=params).text
+
+
+def test_a_circuits_own_tokens_need_no_index_and_come_first(own: Path, here: TestClient):
+    for name in ("brackets", "hostile"):  # of an SAE that is indexed, of SAEs that are not
+        circuit = read_circuit(own, name)
+        node = next(n for n in circuit.nodes if n.kind == "feature")
+        own_tokens = node.model_copy(update={"promoted": [" <b>", "]]", *"abcd"]})
+        nodes = [own_tokens if one.id == node.id else one for one in circuit.nodes]
+        write_circuit(own, circuit.model_copy(update={"id": f"own-{name}", "nodes": nodes}))
+        asked = {"node": node.id}
+        near = here.get(f"/circuits/own-{name}/node.json", params=asked).json()
+        assert near["node"]["promoted"] == [" <b>", "]]", *"abc"]
+        assert "<i>␣</i>&lt;b&gt;" in here.get(f"/circuits/own-{name}/node", params=asked).text
+    pair = here.get("/circuits/compare", params={"a": "own-hostile", "b": "brackets", "show": "a"}).text
+    assert "<i>␣</i>&lt;b&gt;" in pair
+    assert '<td class="wide-only text">–</td>' in pair  # of the others nobody knows
 
 
 def test_a_feature_of_an_sae_that_is_not_indexed_says_how_to(own: Path, here: TestClient):

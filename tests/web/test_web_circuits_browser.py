@@ -15,6 +15,7 @@ from screens import drawn
 
 from saebench.circuits import Circuit
 from saebench.circuits.files import read_circuit
+from store import FeatureStore
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Page]
@@ -212,6 +213,19 @@ def test_keys_walk_the_graph_and_the_table_lists_it(opened: Open, home: str, bra
     page.locator("#nodes tbody a").first.focus()
     page.keyboard.press("Enter")
     expect(page.locator("#panel h2")).to_be_visible()
+
+
+def test_the_table_says_what_features_promote(opened: Open, home: str, brackets: Circuit, store: FeatureStore):
+    page = opened(f"{home}/circuits/brackets")
+    shown(page)
+    node = max((n for n in brackets.nodes if n.kind == "feature"), key=lambda n: abs(n.effect))
+    token = store.feature(synthetic.SAE, node.feature).logits().promoted[0].text
+    row = page.locator("#nodes tbody tr", has=page.locator(f"a[data-node='{node.id}']"))
+    expect(row.locator("td").last).to_contain_text("promotes")
+    assert row.locator(".promotes .chip").first.text_content() == token.replace(" ", "␣").replace("\n", "↵")
+    error = max((n for n in brackets.nodes if n.kind == "error"), key=lambda n: abs(n.effect))
+    row = page.locator("#nodes tbody tr", has=page.locator(f"a[data-node='{error.id}']"))
+    expect(row.locator("td").last).to_have_text("–")
 
 
 def test_many_nodes_draw_at_most_600_edges(opened: Open, home: str):

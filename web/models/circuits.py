@@ -76,6 +76,7 @@ class NodeColumns(BaseModel):
     activation: list[float]
     name: list[str] = Field(description="number of a feature, text of a token or logit")
     said: list[str] = Field(description="what people or explanations call it; empty where nobody did")
+    promoted: list[list[str]] = Field(description="of features: the tokens whose logits they raise most")
 
 
 class EdgeColumns(BaseModel):

@@ -14,7 +14,8 @@ from web.models.circuits import EdgePage, EdgeTested, EdgeWanted, GraphData, Mem
 from web.rendering import json_answer, page
 from web.routes.model import MODEL_RESPONSES, answering, live_of
 from web.routes.params import Here
-from web.views.circuit import CircuitView, curve_figures, graph_data, names, node_name, pruned, site_name
+from web.views.circuit import CircuitView, curve_figures, graph_data, node_name, pruned, site_name
+from web.views.circuit_meaning import names
 from web.views.circuit_parts import edge_page, grouped, node_page, taken_apart
 
 router = APIRouter(tags=["circuits"], responses=RESPONSES)

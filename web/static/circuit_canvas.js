@@ -2,6 +2,7 @@
 // say what a node is, colours the sign, sizes and widths the strength. A click chooses; arrow keys walk along the nodes.
 
 import { arrange } from "./circuit_layout.js";
+import { meaning } from "./circuit_meaning.js";
 import { readable, siteName, signed } from "./circuit_sift.js";
 import { magnify, Zoom } from "./circuit_zoom.js";
 
@@ -236,7 +237,7 @@ export class Drawing {
 
   words(item) {
     const many = item.members ? ` · ${item.members.length} nodes` : item.position === null ? "" : ` · position ${item.position}`;
-    return [`${this.short(item)}${many}`, `effect ${signed(item.effect)}`, item.said].filter(Boolean).join(" · ");
+    return [`${this.short(item)}${many}`, `effect ${signed(item.effect)}`, meaning(item)].filter(Boolean).join(" · ");
   }
 
   /** The item that an arrow key leads to from the chosen one, or the first there is. */

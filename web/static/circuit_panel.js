@@ -1,6 +1,7 @@
 // The panel beside a circuit's graph: the chosen node, edge or supernode. Nodes and edges come from the server as they
 // are; an edge can be tested from here.
 
+import { meaning, meant } from "./circuit_meaning.js";
 import { readable, siteName, signed } from "./circuit_sift.js";
 
 const panel = document.querySelector("#panel");
@@ -39,8 +40,9 @@ export function showGroup(name, nodes, address, ungroup) {
     const link = Object.assign(document.createElement("a"), { href: address(node.id), className: "token", textContent: readable(node.name) });
     link.dataset.node = node.id;
     const item = document.createElement("li");
-    item.append(link, Object.assign(document.createElement("span"), { className: "muted", textContent: ` ${siteName(node.site)}${node.said ? ` · ${node.said}` : ""}` }),
-      Object.assign(document.createElement("span"), { className: `number ${node.effect < 0 ? "down" : "up"}`, textContent: signed(node.effect) }));
+    const about = Object.assign(document.createElement("span"), { className: "muted", textContent: ` ${siteName(node.site)}${meaning(node) ? " · " : ""}` });
+    about.append(meant(node));
+    item.append(link, about, Object.assign(document.createElement("span"), { className: `number ${node.effect < 0 ? "down" : "up"}`, textContent: signed(node.effect) }));
     list.append(item);
   }
   const button = Object.assign(document.createElement("button"), { type: "button", className: "button", textContent: "Ungroup" });

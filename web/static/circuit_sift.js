@@ -30,7 +30,8 @@ export function nodesOf({ sites, nodes }) {
   return nodes.id.map((id, index) => ({
     index, id, kind: nodes.kind[index], row: nodes.site[index], site: sites[nodes.site[index]], layer: nodes.layer[index],
     position: nodes.position[index], effect: nodes.effect[index], activation: nodes.activation[index], name: nodes.name[index],
-    said: nodes.said[index], words: `${id}\n${nodes.name[index]}\n${nodes.said[index]}`.toLowerCase(),
+    said: nodes.said[index], promoted: nodes.promoted[index],
+    words: [id, nodes.name[index], nodes.said[index], ...nodes.promoted[index]].join("\n").toLowerCase(),
   }));
 }
 
@@ -61,7 +62,7 @@ export function sift(graph, all, chosen) {
     } else {
       item = { ...node, faint: !found.has(node) };
       if (name !== undefined) {
-        Object.assign(item, { id: `group:${name}`, kind: "group", name, said: "", members: [node] });
+        Object.assign(item, { id: `group:${name}`, kind: "group", name, said: "", promoted: [], members: [node] });
         groups.set(name, item);
       }
       items.push(item);

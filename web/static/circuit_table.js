@@ -1,10 +1,11 @@
 // The table of nodes below the graph: what the filters let through, sorted by any column, 50 at a time. Its boxes choose
 // nodes for a group; its links open a node as a click on the graph does.
 
+import { meaning, meant } from "./circuit_meaning.js";
 import { readable, siteName, signed } from "./circuit_sift.js";
 
 const SIZE = 50;
-const words = { name: (node) => node.name, kind: (node) => node.kind, said: (node) => node.said };
+const words = { name: (node) => node.name, kind: (node) => node.kind, said: meaning };
 const numbers = { site: (node) => node.row, position: (node) => node.position ?? -1, effect: (node) => Math.abs(node.effect), activation: (node) => node.activation };
 
 function cell(text, className = "") {
@@ -65,11 +66,12 @@ export class NodeTable {
     const link = Object.assign(document.createElement("a"), { href: this.address(node.id), className: "token", textContent: readable(node.name) });
     link.dataset.node = node.id;
     if (node.id === this.chosen.node) link.setAttribute("aria-current", "true");
-    const [first, second] = [cell(""), cell("", "who")];
+    const [first, second, last] = [cell(""), cell("", "who"), cell(meaning(node) ? "" : "–", "wide-only text")];
     first.append(box);
     second.append(link);
+    last.append(meant(node));
     row.append(first, second, cell(siteName(node.site)), cell(node.kind, "wide-only"), ...(this.placed ? [cell(node.position ?? "", "number")] : []),
-      cell(signed(node.effect), `number ${node.effect < 0 ? "down" : "up"}`), cell(Number(node.activation.toPrecision(3)), "number wide-only"), cell(node.said, "wide-only text"));
+      cell(signed(node.effect), `number ${node.effect < 0 ? "down" : "up"}`), cell(Number(node.activation.toPrecision(3)), "number wide-only"), last);
     return row;
   }
 }

@@ -1,6 +1,5 @@
 """A circuit: what its page says of it, what it draws, and the circuit itself, pruned."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from web.errors import ProblemError
 from web.figures.circuits import curves
 from web.figures.frame import Figure
 from web.formats import fixed, large, number, percent, signed
+from web.views.circuit_meaning import names, promoting
 from web.workspace import Workspace
 
 SENT_EDGES = 20_000
@@ -115,11 +115,15 @@ def graph_data(here: Workspace, circuit_id: str, influence: float | None) -> dic
 
     circuit, drawn = here.circuits.kept(circuit_id, ("graph", influence), make)
     said = names(here, circuit, circuit.nodes)
-    return {**drawn, "nodes": {**drawn["nodes"], "said": [said.get(node, "") for node in drawn["nodes"]["id"]]}}
+    meant = {
+        "said": [said.get(node, "") for node in drawn["nodes"]["id"]],
+        "promoted": [node.promoted for node in promoting(here, circuit, circuit.nodes)],
+    }
+    return {**drawn, "nodes": {**drawn["nodes"], **meant}}
 
 
 def columns(circuit: Circuit) -> dict[str, Any]:
-    """The same, but for what people call the nodes; numbers as arrays, which go into JSON as they are."""
+    """The same, but for what the nodes stand for; numbers as arrays, which go into JSON as they are."""
     nodes, edges = circuit.nodes, links(circuit)
     shown = np.argsort(-np.abs(edges.weights), kind="stable")[:SENT_EDGES]
     sites = list(dict.fromkeys([*circuit.sites, *(node.site for node in nodes)]))
@@ -145,23 +149,6 @@ def columns(circuit: Circuit) -> dict[str, Any]:
         "supernodes": [group.model_dump() for group in circuit.supernodes],
         "tokens": circuit.examples[0].clean if circuit.examples and circuit.aggregation == "none" else [],
     }
-
-
-def names(here: Workspace, circuit: Circuit, nodes: list[Node]) -> dict[str, str]:
-    """What nodes are called, by id: by people, else by the graph itself, else by an explanation."""
-    said = {node.id: node.label for node in nodes if node.label}
-    by_site: defaultdict[str, list[Node]] = defaultdict(list)
-    for node in nodes:
-        if node.kind == "feature" and node.feature is not None:
-            by_site[node.site].append(node)
-    for site, own in by_site.items():
-        sae = circuit.saes.get(site)
-        found = here.store.said(sae, {node.feature for node in own if node.feature is not None}) if sae else {}
-        for node in own if found else []:
-            one = found.get(node.feature or 0)
-            if one is not None and (one.labelled or node.id not in said):
-                said[node.id] = one.text
-    return said
 
 
 def node_name(node: Node) -> str:

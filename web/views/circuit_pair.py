@@ -3,7 +3,7 @@
 from saebench.circuits import Node
 from saebench.circuits.comparison import CircuitComparison, compare_circuits
 from web.models.circuits import CircuitComparePage, ComparedEdge, ComparedNode, Show
-from web.views.circuit import names
+from web.views.circuit_meaning import names, promoting
 from web.workspace import Workspace
 
 SIZE = 50
@@ -21,8 +21,10 @@ def circuit_pair(here: Workspace, a: str | None, b: str | None, show: Show, page
     said = names(here, circuits[1], circuits[1].nodes) | names(here, circuits[0], circuits[0].nodes)
     nodes, edges = _shown(found, show)
     part = slice((page - 1) * SIZE, page * SIZE)
-    for row in nodes[part]:
-        row.said = said.get(row.node.id)
+    rows = nodes[part]
+    of = circuits[1 if show == "b" else 0]
+    for row, node in zip(rows, promoting(here, of, [row.node for row in rows]), strict=True):
+        row.said, row.node = said.get(row.node.id), node
     return frame.model_copy(
         update={
             "summed": found.summed,
@@ -30,7 +32,7 @@ def circuit_pair(here: Workspace, a: str | None, b: str | None, show: Show, page
             "n_edges": {
                 "shared": len(found.shared_edges), "a": len(found.only_a_edges), "b": len(found.only_b_edges),
             },
-            "nodes": nodes[part],
+            "nodes": rows,
             "edges": edges[part],
             "ends": _ends(found, edges[part]),
         }

@@ -7,7 +7,7 @@ from saebench.circuits.graph import Supernode
 from saebench.circuits.prune import strongest
 from web.errors import ProblemError
 from web.models.circuits import EdgePage, NeighbourNode, NodePage
-from web.views.circuit import names
+from web.views.circuit_meaning import names, promoting
 from web.workspace import Workspace
 
 NEIGHBOURS = 50
@@ -16,11 +16,12 @@ NEIGHBOURS = 50
 def node_page(here: Workspace, circuit: Circuit, node_id: str) -> NodePage:
     """A node. Raises ProblemError 404."""
     node = existing_node(circuit, node_id)
-    by_id = {one.id: one for one in circuit.nodes}
+    known = {one.id: one for one in circuit.nodes}
     inputs = [edge for edge in circuit.edges if edge.target == node_id]
     outputs = [edge for edge in circuit.edges if edge.source == node_id]
     shown = strongest(inputs, NEIGHBOURS), strongest(outputs, NEIGHBOURS)
-    ends = [by_id[edge.source] for edge in shown[0]] + [by_id[edge.target] for edge in shown[1]]
+    ends = [known[edge.source] for edge in shown[0]] + [known[edge.target] for edge in shown[1]]
+    by_id = {one.id: one for one in promoting(here, circuit, [node, *ends])}
     said = names(here, circuit, [node, *ends])
     into = _into(circuit.edges, {edge.target for edge in (*shown[0], *shown[1])})
 
@@ -35,7 +36,7 @@ def node_page(here: Workspace, circuit: Circuit, node_id: str) -> NodePage:
     sae = circuit.saes.get(node.site) if node.kind == "feature" else None
     return NodePage(
         circuit=circuit.id,
-        node=node,
+        node=by_id[node.id],
         said=said.get(node.id),
         sae=sae,
         corpus=_indexed(here, sae, node),
@@ -54,12 +55,13 @@ def edge_page(here: Workspace, circuit: Circuit, source: str, target: str) -> Ed
     if edge is None:
         cause = f"Circuit {circuit.id} has no edge from {source} to {target}."
         raise ProblemError(404, "No such edge", cause, "A node's page lists its edges.")
-    said = names(here, circuit, list(ends))
+    said = names(here, circuit, ends)
+    upstream, downstream = promoting(here, circuit, ends)
     return EdgePage(
         circuit=circuit.id,
         edge=edge,
-        source=ends[0],
-        target=ends[1],
+        source=upstream,
+        target=downstream,
         source_said=said.get(source),
         target_said=said.get(target),
         share=abs(edge.weight) / (_into(circuit.edges, {target})[target] or 1),

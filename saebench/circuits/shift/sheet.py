@@ -8,17 +8,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from saebench.circuits.promoted import promoted
 from saebench.circuits.shift.ablate import at_probe
 from saebench.circuits.shift.choose import MARK, Pick
 from saebench.circuits.shift.effects import Effects
 from saebench.circuits.shift.texts import Texts
 from saebench.circuits.states import Sites
+from saebench.corpus.tokenization import vocabulary
 from saebench.files import atomic_write
 from saebench.lm import LanguageModel
 from saebench.lm.edit import Change
 
 N_TEXTS = 4
-N_TOKENS = 6
 WINDOW = 10
 """Tokens shown on either side of the one at which a feature is strongest."""
 
@@ -40,7 +41,7 @@ def write_sheet(
     Raises:
         UserError: the file cannot be written.
     """
-    promoted = promotes(lm, sites, picks)
+    promoting = promotes(lm, sites, picks)
     out = io.StringIO()
     head = [MARK, "sae", "feature", "hook_point", *(f"effect in {label}" for label in labels), "name", "promotes"]
     writer = csv.writer(out)
@@ -48,7 +49,7 @@ def write_sheet(
     for pick in picks:
         name, feature = pick
         shown = [f"{float(value):.4f}" for value in effects[name][:, feature]]
-        row = ["", sae_ids[name], feature, name, *shown, names.get(pick, ""), " ".join(promoted[pick])]
+        row = ["", sae_ids[name], feature, name, *shown, names.get(pick, ""), " ".join(promoting[pick])]
         writer.writerow([*row, *firing[pick]])
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:
@@ -57,11 +58,12 @@ def write_sheet(
 
 def promotes(lm: LanguageModel, sites: Sites, picks: Iterable[Pick]) -> dict[Pick, list[str]]:
     """The tokens that each feature's direction makes likelier by itself, most first (logit lens)."""
-    by_name = {site.hook_point: site for site in sites}
+    pieces, wanted = vocabulary(lm.tokenizer), list(picks)
     out = {}
-    for name, feature in picks:
-        (logits,) = lm.logit_lens(by_name[name].directions[feature][None], name)
-        out[name, feature] = [repr(lm.tokenizer.decode([int(i)])) for i in logits.topk(N_TOKENS).indices]
+    for site in sites:
+        own = [feature for name, feature in wanted if name == site.hook_point]
+        for feature, tokens in promoted(lm, site, own, pieces).items():
+            out[site.hook_point, feature] = [repr(token) for token in tokens]
     return out
 
 
