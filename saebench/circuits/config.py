@@ -6,6 +6,7 @@ from pydantic import Field
 
 from saebench.circuits.graph import Aggregation, Method
 from saebench.config import Section
+from saebench.errors import UserError
 
 
 class CircuitConfig(Section):
@@ -31,3 +32,12 @@ class CircuitConfig(Section):
     sampled_nodes: int = Field(20, ge=0, description="nodes of each site whose effect is also measured by running")
     sampled_examples: int = Field(20, ge=1, description="examples on which that is done")
     seed: int = Field(0, ge=0, description="of random circuits and of samples")
+
+    def check_fits(self, task: str, *, templated: bool, patched: bool) -> None:
+        """Raise UserError for settings that a task, which is templated or not, and has patched prompts or not, cannot
+        be looked at with.
+        """
+        if self.reference == "pairs" and not patched:
+            raise UserError(f"task {task!r} has no patched prompts; choose the reference zero or mean")
+        if self.aggregation == "none" and not templated:
+            raise UserError(f"positions can be kept apart in templated tasks only; {task!r} is none: use sum")

@@ -69,10 +69,7 @@ class Discovery:
 
     def __post_init__(self) -> None:
         encoded = check_task(self.task, self.lm.tokenizer, self.lm.context_length)
-        if self.config.reference == "pairs" and encoded.patch is None:
-            raise UserError(f"task {self.task.name!r} has no patched prompts; choose the reference zero or mean")
-        if self.config.aggregation == "none" and not self.task.templated:
-            raise UserError(f"positions can be kept apart in templated tasks only; {self.task.name!r} is none: use sum")
+        self.config.check_fits(self.task.name, templated=self.task.templated, patched=encoded.patch is not None)
         self.n_heldout = min(self.config.heldout, len(encoded) // 3)
         self.n_examples = min(self.config.examples, len(encoded) - self.n_heldout)
         rows = range(self.n_examples)

@@ -31,8 +31,16 @@ def open_set(workspace: Path | str, chosen: SAESet) -> OpenedSet:
     """The SAEs of a set and their model.
 
     Raises:
-        UserError: an SAE is gone, damaged, has changed, or reads another model or hook point; or the model itself is
-            not the one that they were trained on.
+        UserError: as `open_saes`, or the model itself is not the one that they were trained on.
+    """
+    return with_model(chosen, *open_saes(workspace, chosen))
+
+
+def open_saes(workspace: Path | str, chosen: SAESet) -> tuple[dict[str, SAE], dict[str, str]]:
+    """By hook point, the SAEs of a set and the hashes of their weights, without the model: that takes longer.
+
+    Raises:
+        UserError: an SAE is gone, damaged, has changed, or reads another model or hook point.
     """
     workspace = Path(workspace)
     recorded = {row["id"]: row.get("sha256") for row in Catalog(workspace).all("sae")}
@@ -49,6 +57,11 @@ def open_set(workspace: Path | str, chosen: SAESet) -> OpenedSet:
                 chosen, hook_point, f"SAE {sae_id} has changed since it was trained: restore it, or delete its folder"
             )
         saes[hook_point], sha256s[hook_point] = trained.sae, sha256
+    return saes, sha256s
+
+
+def with_model(chosen: SAESet, saes: dict[str, SAE], sha256s: dict[str, str]) -> OpenedSet:
+    """What `open_saes` gave, and the model. Raises UserError where it is not the one that they were trained on."""
     return OpenedSet(open_same(chosen.model, f"SAE set {chosen.id}"), saes, sha256s)
 
 

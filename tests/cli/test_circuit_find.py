@@ -3,6 +3,8 @@
 import itertools
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,9 @@ import yaml
 from command_line import run_line
 from killing import finish, kill_at
 
-from saebench.circuits.files import circuit_path, read_circuit, work_folder
-from saebench.circuits.sets import keep_set
+from saebench.circuits import Circuit
+from saebench.circuits.files import circuit_path, read_circuit, work_folder, write_circuit
+from saebench.circuits.sets import find_set, keep_set
 from saebench.circuits.tasks import Pair, Task, write_task
 from saebench.circuits.tasks.files import task_path
 from saebench.files import file_sha256
@@ -25,6 +28,11 @@ SETTINGS = {
     "node_threshold": 0.01, "edge_threshold": 0.001, "examples": 9, "heldout": 3, "batch": 3, "curve_points": 3,
     "sampled_nodes": 4,
 }  # fmt: skip
+
+OTHER = Circuit(
+    id="taken", task="x", method="ig", aggregation="sum", node_threshold=1, edge_threshold=1, n_examples=1, metric=0,
+    sites=[], saes={}, nodes=[], edges=[], error_share=0,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +134,7 @@ def test_what_is_not_there_or_has_changed(workspace: Path, tiny_lm: LanguageMode
         assert (code, len(error.splitlines())) == (1, 1)
         return error
 
-    assert "has no task 'nope'" in refused(find("nope", workspace))
+    assert "there is no task 'nope'; workspace" in refused(find("nope", workspace))
     assert "has no SAE set 'nope'; it has: sites" in refused(find("letters", workspace, "--saes", "nope"))
     assert "no node has an effect of 1e+09 or more" in refused(find("letters", workspace, node_threshold=1e9))
     keep_set(workspace, "short", tiny_lm.provenance, {POINTS[0]: "gone"})
@@ -138,3 +146,73 @@ def test_what_is_not_there_or_has_changed(workspace: Path, tiny_lm: LanguageMode
         broken.W_dec[:] = torch.nan
     broken.save(workspace / "saes" / POINTS[0])
     assert "not finite" in refused(find("letters", workspace, "--saes", "sites"))
+
+
+@pytest.fixture
+def gutted(workspace: Path, tiny_folder: Path, tmp_path: Path) -> Path:
+    """The workspace, its set on a model that has a tokenizer and no weights: what is refused otherwise than by its name
+    was refused before anybody tried to open it.
+    """
+    model = tmp_path / "gutted"
+    shutil.copytree(tiny_folder, model, ignore=shutil.ignore_patterns("*.safetensors"))
+    chosen = find_set(workspace, "sites")
+    keep_set(workspace, "sites", chosen.model | {"name": str(model)}, chosen.saes)
+    return workspace
+
+
+@pytest.mark.parametrize(
+    ("task", "more", "changes", "message"),
+    [
+        ("lettres", [], {}, "there is no task 'lettres'; did you mean 'letters'? workspace"),
+        ("close-braket", [], {}, "did you mean 'close-bracket'?"),
+        ("none.jsonl", [], {}, "cannot read task none.jsonl: No such file or directory"),
+        ("letters", ["--saes", "nope"], {}, "has no SAE set 'nope'; it has: odd, short, sites"),
+        ("letters", ["--saes", "odd"], {}, "circuits cannot use the site 'blocks.0.hook_q'"),
+        ("letters", ["--saes", "short"], {}, "SAE gone is gone"),
+        ("letters", ["--method", "igg"], {}, "circuit.method: Input should be 'attrib', 'ig' or 'exact'"),
+        ("letters", ["--id", "a/b"], {}, "'a/b' cannot be an id"),
+        ("letters", ["--id", "taken"], {}, "has a circuit 'taken' already, made of other settings"),
+        ("lonely", [], {}, "has no patched prompts; choose the reference zero or mean"),
+        ("lonely", [], {"reference": "zero", "aggregation": "none"}, "in templated tasks only; 'lonely' is none"),
+        ("uneven", [], {}, "example 1: clean and patch must be equally long"),
+        ("letters", [], {}, "cannot open model"),
+        ("close-bracket", [], {}, "cannot open model"),
+    ],
+)
+def test_what_is_refused_without_opening_the_model(
+    gutted: Path, tmp_path: Path, monkeypatch, capsys, task: str, more: list[str], changes: dict, message: str
+):
+    keep_set(gutted, "odd", {"name": "nowhere", "sha256": ""}, {"blocks.0.hook_q": "x"})
+    keep_set(gutted, "short", find_set(gutted, "sites").model, {POINTS[0]: "gone"})
+    write_task(task_path(gutted, "lonely"), Task(name="lonely", pairs=(Pair(clean="a;b", answer="="),)))
+    write_task(task_path(gutted, "uneven"), Task(name="uneven", pairs=(Pair(clean="a;b", patch="a;", answer="="),)))
+    write_circuit(gutted, OTHER)
+    written = circuit_path(gutted, "taken").read_bytes()
+    which = [] if "--saes" in more else ["--saes", "sites"]
+    code, out, error = run_line(monkeypatch, capsys, *find(task, gutted, *more, *which, **changes))
+    assert (code, out, len(error.splitlines())) == (1, "", 1)
+    assert message in error
+    assert circuit_path(gutted, "taken").read_bytes() == written
+    assert not (gutted / "circuits" / ".work").exists()
+
+
+def test_a_circuit_of_the_same_id_is_replaced_if_that_is_said(workspace: Path, monkeypatch, capsys):
+    quick = {"curve_points": 0, "sampled_nodes": 0}
+    assert run_line(monkeypatch, capsys, *find("letters", workspace, "--id", "mine", **quick))[0] == 0
+    changed = find("letters", workspace, "--id", "mine", "--method", "attrib", **quick)
+    code, _, error = run_line(monkeypatch, capsys, *changed)
+    assert code == 1
+    assert "choose another --id, or add --replace" in error
+    assert read_circuit(workspace, "mine").method == "ig"
+    assert run_line(monkeypatch, capsys, *changed, "--replace")[0] == 0
+    assert read_circuit(workspace, "mine").method == "attrib"
+
+
+def test_a_misspelt_name_is_refused_before_the_library_of_models_is_loaded(workspace: Path):
+    code = (
+        "import sys\nfrom saebench.cli import main\ntry:\n    main()\nfinally:\n"
+        "    print([name for name in ('transformer_lens', 'datasets', 'sklearn') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *find("lettres", workspace)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "[]\n")
+    assert "there is no task 'lettres'" in done.stderr

@@ -1,6 +1,7 @@
 """`saebench circuit heads`: a table for a task of the workspace, and what cannot be ranked."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,22 @@ def test_what_cannot_be_ranked_is_one_line(run, tmp_path):
     code, _, error = run("lonely")
     assert code == 1
     assert "give every example a patch" in error
+
+
+def test_what_is_refused_without_opening_the_model(monkeypatch, capsys, tmp_path: Path, tiny_folder: Path):
+    model = tmp_path / "gutted"
+    shutil.copytree(tiny_folder, model, ignore=shutil.ignore_patterns("*.safetensors"))
+    write_task(task_path(tmp_path, "lonely"), Task(name="lonely", pairs=(Pair(clean="Q?Z", answer="?"),)))
+    write_task(task_path(tmp_path, "uneven"), Task(name="uneven", pairs=(Pair(clean="Q?Z", patch="Q", answer="?"),)))
+    refused = {
+        "nothing": "there is no task 'nothing'",
+        "none.jsonl": "cannot read task none.jsonl",
+        "lonely": "give every example a patch",
+        "uneven": "example 1: clean and patch must be equally long",
+        "close-bracket": "cannot open model",
+    }
+    for task, message in refused.items():
+        words = ("circuit", "heads", task, "--workspace", tmp_path, "--model", model)
+        code, _, error = run_line(monkeypatch, capsys, *words)
+        assert (code, len(error.splitlines())) == (1, 1)
+        assert message in error

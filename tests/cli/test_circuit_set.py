@@ -148,6 +148,24 @@ def test_what_makes_no_set_is_told_before_the_work(monkeypatch, capsys, tiny_fol
     assert not (tmp_path / "ws").exists()
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (
+            {"harvest__hook_points": "[blocks.1.hook_mlp_out, blocks.1.hook_q]"},
+            "circuits cannot use the site 'blocks.1.hook_q'",
+        ),
+        ({"corpus__name": "stdlib-trian"}, "unknown corpus 'stdlib-trian'"),
+        ({"evaluate__corpus__name": "./nowhere"}, "corpus './nowhere' does not exist"),
+        ({}, "has no config.json"),
+    ],
+)
+def test_what_is_told_before_the_model_is_opened(monkeypatch, capsys, texts, tmp_path, changes, says):
+    nothing = tmp_path / "nothing"
+    nothing.mkdir()
+    assert says in fail(monkeypatch, capsys, arguments(nothing, texts, tmp_path / "ws", **changes))
+
+
 def test_a_name_that_cannot_be_one(monkeypatch, capsys, tiny_folder, texts, tmp_path):
     line = fail(monkeypatch, capsys, arguments(tiny_folder, texts, tmp_path / "ws", "--id", "a/b"))
     assert "'a/b' cannot be an id" in line

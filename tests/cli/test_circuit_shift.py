@@ -3,11 +3,17 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from command_line import run_line
 
+from saebench.circuits.sets import keep_set
 from saebench.circuits.shift import Example, ShiftData, write_data
 from saebench.circuits.shift.examples import GROUPS
 from saebench.circuits.shift.result import read_shift
+from saebench.lm import LanguageModel
+from saebench.saes import SAE, TopK
+
+POINT = "blocks.1.hook_resid_post"
 
 
 @pytest.fixture
@@ -35,15 +41,41 @@ def test_command_lines_that_cannot_work(run, options: tuple[str, ...], message: 
     assert len(error.splitlines()) == 1
 
 
-def test_from_sheet_to_table(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_lm, tiny_folder: Path):
-    from saebench.circuits import sets_open
-    from saebench.circuits.sets import keep_set
-    from saebench.saes import SAE, TopK
+def add_set(workspace: Path, lm: LanguageModel, model: str) -> None:
+    """A set of one SAE in a workspace; `model` is what its model is opened by."""
+    folder = workspace / "saes" / "tiny-sae"
+    SAE.create(32, 48, TopK(k=6)).save(folder)
+    (folder / "config.yaml").write_text(yaml.safe_dump({"provenance": {"model": lm.provenance, "hook_point": POINT}}))
+    keep_set(workspace, "tiny", lm.provenance | {"name": model}, {POINT: "tiny-sae"})
 
-    point = "blocks.1.hook_resid_post"
-    keep_set(tmp_path, "tiny", tiny_lm.provenance, {point: "tiny-sae"})
-    opened = sets_open.OpenedSet(tiny_lm, {point: SAE.create(32, 48, TopK(k=6)).eval()}, {point: "0" * 64})
-    monkeypatch.setattr("saebench.cli.circuit.shift.open_set", lambda *_: opened)
+
+@pytest.mark.parametrize(
+    ("data", "probe_at", "options", "message"),
+    [
+        ("topic-slef", POINT, ["--auto"], "there is no data 'topic-slef'; give a JSONL file, or one of: topic-form"),
+        ("none.jsonl", POINT, ["--auto"], "cannot read data none.jsonl: No such file or directory"),
+        ("topic-form", POINT, ["--auto", "--saes", "nope"], "has no SAE set 'nope'; it has: tiny"),
+        ("topic-form", "blocks.1.hook_resid_pst", ["--auto"], "circuits cannot use the site 'blocks.1.hook_resid_pst'"),
+        ("topic-form", "blocks.0.hook_mlp_out", ["--auto"], "no SAE of the set 'tiny' is at or before"),
+        ("topic-form", POINT, ["--list", "nope"], "has no feature list 'nope'; it has: none"),
+        ("topic-form", POINT, ["--features", "no.csv"], "cannot read features no.csv: No such file or directory"),
+        ("topic-form", POINT, ["--auto", "--id", "a/b"], "'a/b' cannot be an id"),
+        ("topic-form", POINT, ["--auto"], "has no config.json"),
+    ],
+)
+def test_what_is_refused_without_opening_the_model(
+    run, tmp_path: Path, tiny_lm: LanguageModel, data: str, probe_at: str, options: list[str], message: str
+):
+    (tmp_path / "nothing").mkdir()
+    add_set(tmp_path, tiny_lm, str(tmp_path / "nothing"))
+    code, _, error = run(data, "--probe-at", probe_at, *options)
+    assert (code, len(error.splitlines())) == (1, 1)
+    assert message in error
+
+
+def test_from_sheet_to_table(run, tmp_path: Path, tiny_lm: LanguageModel, tiny_folder: Path):
+    point = POINT
+    add_set(tmp_path, tiny_lm, str(tiny_folder))
     texts = {(0, 0): "x = [1, {}]", (0, 1): "def f{}(x): x", (1, 0): "return {} if x", (1, 1): "import torch{}"}
     examples = tuple(
         Example(split=split, text=texts[group].format(i), label=group[0], confound=group[1])  # type: ignore[arg-type]

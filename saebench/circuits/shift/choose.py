@@ -4,6 +4,7 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -13,7 +14,9 @@ from torch import Tensor
 from saebench.circuits.shift.ablate import Chosen
 from saebench.circuits.shift.effects import Effects
 from saebench.circuits.shift.examples import GROUPS
+from saebench.circuits.sites import in_order
 from saebench.errors import UserError
+from saebench.saes import SAE
 from store import Annotations
 
 Pick = tuple[str, int]
@@ -38,6 +41,19 @@ class Known:
     saes: Mapping[str, str]
     sizes: Mapping[str, int]
     probe_at: str
+
+    @classmethod
+    def of(cls, set_id: str, sae_ids: Mapping[str, str], saes: Mapping[str, SAE], probe_at: str) -> Self:
+        """The features of a set's SAEs (by hook point) at and before the probe.
+
+        Raises:
+            UserError: there are none, or a hook point is none of a block's inputs, outputs and sums.
+        """
+        names = in_order([*saes, probe_at])
+        before = {name: saes[name].n_latents for name in names[: names.index(probe_at) + 1] if name in saes}
+        if not before:
+            raise UserError(f"no SAE of the set {set_id!r} is at or before {probe_at}; probe a later hook point")
+        return cls(set_id, {sae: name for name, sae in sae_ids.items()}, before, probe_at)
 
     def pick(self, sae: str, feature: int, source: str) -> Pick:
         """A feature by its SAE.
@@ -82,7 +98,9 @@ def from_file(path: Path, known: Known) -> list[Pick]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise UserError(f"cannot read features {path}: {error.strerror or error}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"cannot read features {path}: {error}") from None
     if missing := {"sae", "feature"} - set(rows[0] if rows else ()):
         raise UserError(f"{path}: no column {' or '.join(sorted(missing))}, or no rows; features are CSV: sae,feature")

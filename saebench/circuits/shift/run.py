@@ -19,8 +19,7 @@ from saebench.circuits.shift.examples import Example, ShiftData, checked
 from saebench.circuits.shift.probe import Probe, column, fit, judged
 from saebench.circuits.shift.result import Feature, Row, Score, ShiftResult
 from saebench.circuits.shift.texts import Texts, encoded
-from saebench.circuits.sites import EMBEDDING, feature_sites, in_order
-from saebench.errors import UserError
+from saebench.circuits.sites import EMBEDDING, feature_sites
 from saebench.lm import LanguageModel
 from saebench.saes import SAE
 from saebench.tracking import Track, silent
@@ -74,20 +73,9 @@ class Shift:
     def __post_init__(self) -> None:
         checked(self.data, f"data {self.data.name!r}")
         self.lm.check_hook_points([self.probe_at])
-        names = in_order([*self.saes, self.probe_at])
-        before = names[: names.index(self.probe_at) + 1]
-        own = {name: sae for name, sae in self.saes.items() if name in before}
-        if not own:
-            raise UserError(
-                f"no SAE of the set {self.set_id!r} is at or before {self.probe_at}; probe a later hook point"
-            )
+        self.known = Known.of(self.set_id, self.sae_ids, self.saes, self.probe_at)
+        own = {name: self.saes[name] for name in self.known.sizes}
         self.sites: list[Dictionary] = [s for s in feature_sites(self.lm, own) if s.hook_point != EMBEDDING]
-
-    @property
-    def known(self) -> Known:
-        """The features that can be chosen."""
-        by_sae = {sae: name for name, sae in self.sae_ids.items()}
-        return Known(self.set_id, by_sae, {s.hook_point: s.n_nodes for s in self.sites}, self.probe_at)
 
     @cached_property
     def ambiguous(self) -> Part:

@@ -1,6 +1,5 @@
 """`saebench circuit heads`: which attention heads a task needs, by discrete codes and by exact patching."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -10,22 +9,19 @@ from saebench.circuits.batches import batches
 from saebench.circuits.discrete import Identified, Settings, harvest, identify
 from saebench.circuits.heads import Match, above_mean, all_heads, matched
 from saebench.circuits.patching import Patched, head_effects
-from saebench.circuits.tasks import Task
 from saebench.circuits.tasks.check import check_task
-from saebench.circuits.tasks.files import find_task, task_names
-from saebench.circuits.tasks.known import answers, keep_known
-from saebench.circuits.tasks.registry import TASKS
+from saebench.circuits.tasks.chosen import existing_task, made_task
 from saebench.cli.options import DEFAULT_WORKSPACE, WorkspaceDir
 from saebench.cli.progress import console, track
 from saebench.errors import UserError
-from saebench.lm import LanguageModel, load_lm
+from saebench.lm import load_lm
 
 BATCH = 50
 """Examples in a pass."""
 
 
 def command(
-    task: Annotated[str, typer.Argument(help="A task of the workspace, or one that can be made.")],
+    task: Annotated[str, typer.Argument(help="A task: its name, or a JSONL file (see `saebench circuit tasks`).")],
     model: Annotated[str, typer.Option(help="`demo`, a folder in Hugging Face layout, or a hub name.")] = "demo",
     examples: Annotated[int, typer.Option(min=2, help="Examples to use, of those that the model gets right.")] = 100,
     seed: Annotated[int, typer.Option(help="Of the examples and of the codes.")] = 0,
@@ -38,8 +34,11 @@ def command(
     workspace: WorkspaceDir = DEFAULT_WORKSPACE,
 ) -> None:
     """Score every attention head by discrete codes, beside the exact effect of patching it."""
+    known = existing_task(workspace, task, model)
+    if known is not None and known.pairs[0].patch is None:
+        raise UserError(f"task {known.name!r} has no patched prompts to compare with; give every example a patch")
     lm = load_lm(model)
-    chosen = chosen_task(lm, workspace, task, examples, seed)
+    chosen = known or made_task(lm, task, examples, seed)
     given = batches(check_task(chosen, lm.tokenizer, lm.context_length), BATCH, range(min(examples, len(chosen.pairs))))
     found = identify(lm, harvest(lm, given, pooling), Settings(latents=latents, seed=seed))
     with track("patching", len(given) * len(all_heads(lm))) as progress:
@@ -51,21 +50,6 @@ def command(
         markup=False,
     )
     console.print(f"codes     {in_words(matched(found.counts, above_mean(found.counts), patched.true(share)), share)}")
-
-
-def chosen_task(lm: LanguageModel, workspace: Path, name: str, examples: int, seed: int) -> Task:
-    """The workspace's task of this name, else one made for the model, of the examples that it gets right.
-
-    Raises:
-        UserError: neither is there, or the model gets none right.
-    """
-    if name in task_names(workspace):
-        return find_task(workspace, name)
-    if name not in TASKS:
-        own = ", ".join(task_names(workspace)) or "none"
-        raise UserError(f"there is no task {name!r}; workspace {workspace} has: {own}; made are: {', '.join(TASKS)}")
-    made = TASKS[name](lm.tokenizer, examples, seed)
-    return keep_known(made, answers(lm, made))
 
 
 def show(patched: Patched, found: Identified, share: float, top: int) -> None:

@@ -7,11 +7,13 @@ import typer
 from rich.table import Table
 
 from saebench.circuits.sets import SAESet, keep_set
+from saebench.circuits.sites import in_order
 from saebench.cli import evaluate, harvest, index, train
 from saebench.cli.options import DEFAULT_WORKSPACE, Overrides, RecipeFile, WorkspaceDir
 from saebench.cli.progress import console
 from saebench.cli.recipe import Recipe, read_recipe
 from saebench.corpus import open_corpus
+from saebench.corpus.documents import all_documents
 from saebench.errors import UserError
 from saebench.evaluation import Reconstruction
 from saebench.training.trained import read_trained
@@ -27,7 +29,7 @@ def run(
         UserError: a recipe that does not give one SAE for each site, or what a stage refuses.
         StoreError: an id that cannot be used.
     """
-    # What can be told now is not told after twenty minutes of work.
+    # What can be told now is told neither after the model has been opened nor after twenty minutes of work.
     check_id(set_id)
     hook_points = recipe.harvest.hook_points
     if len(hook_points) > len(set(hook_points)):
@@ -35,9 +37,13 @@ def run(
     if recipe.train.variants:
         raise UserError("a set has one SAE for each hook point; leave train.variants out, or make a set of each")
     train.check_sites(recipe)
+    in_order(hook_points)
+    further = [recipe.evaluate.corpus, *([recipe.index.corpus] if indexed else [])]
+    for config in (recipe.corpus, *further):
+        all_documents(config)  # nothing is read yet; what is not there is refused
     lm = harvest.open_lm(recipe)
     lm.check_hook_points(hook_points)
-    for config in (recipe.evaluate.corpus, *([recipe.index.corpus] if indexed else [])):
+    for config in further:
         next(open_corpus(config, lm.tokenizer, lm.context_length).blocks(1))
 
     # A harvest of its own: the corpus's own name may be taken by one of fewer hook points.

@@ -7,10 +7,10 @@ import typer
 from rich.table import Column, Table
 
 from saebench.circuits.sets import find_set
-from saebench.circuits.sets_open import open_set
+from saebench.circuits.sets_open import open_saes, with_model
 from saebench.circuits.shift import choose
 from saebench.circuits.shift.effects import Method
-from saebench.circuits.shift.files import data_of
+from saebench.circuits.shift.files import existing_data, made_data
 from saebench.circuits.shift.result import ShiftResult, write_shift
 from saebench.circuits.shift.run import Shift
 from saebench.circuits.shift.sheet import examples_of, write_sheet
@@ -18,6 +18,7 @@ from saebench.cli.options import DEFAULT_WORKSPACE, WorkspaceDir
 from saebench.cli.progress import console, track
 from saebench.errors import UserError
 from store import Annotations
+from store.workspace import check_id
 
 
 def command(
@@ -41,25 +42,31 @@ def command(
     if method not in get_args(Method):
         raise UserError(f"there is no method {method!r}; there are: {', '.join(get_args(Method))}")
     chosen = find_set(workspace, saes)
-    opened = open_set(workspace, chosen)
+    examples = existing_data(workspace, data)
+    opened_saes, sha256s = open_saes(workspace, chosen)
+    known = choose.Known.of(chosen.id, chosen.saes, opened_saes, probe_at)
+    if list is not None:
+        by, picks = f"list-{list}", choose.from_list(workspace, list, known)
+    elif features is not None:
+        by, picks = f"file-{features.stem}", choose.from_file(features, known)
+    else:
+        by, picks = "auto", []
+    name = check_id(id or f"{examples.name if examples else data}.{chosen.id}.{by}")
+    opened = with_model(chosen, opened_saes, sha256s)
     run = Shift(
-        opened.lm, data_of(workspace, data), opened.saes, chosen.saes, probe_at, method,  # type: ignore[arg-type]
+        opened.lm, examples or made_data(workspace, data), opened.saes, chosen.saes, probe_at, method,  # type: ignore[arg-type]
         seed=seed, set_id=chosen.id, track=track,
     )  # fmt: skip
-    if list is not None:
-        by, picks = f"list-{list}", choose.from_list(workspace, list, run.known)
-    elif features is not None:
-        by, picks = f"file-{features.stem}", choose.from_file(features, run.known)
     if ranked_out is not None:
         _write_ranked(run, workspace, ranked_out, top)
     if auto:
-        by, picks = "auto", run.automatic(top)
+        picks = run.automatic(top)
         if not picks:
             raise UserError(f"none of the {top} strongest features tells more of the confound than of the label")
     if not any(ways):
         return
     about = {"saes": {name: [chosen.saes[name], sha] for name, sha in opened.sha256s.items()}}
-    found = run.result(id or f"{run.data.name}.{chosen.id}.{by}", picks, by, top, about)
+    found = run.result(name, picks, by, top, about)
     path = write_shift(workspace, found)
     show(found)
     console.print(f"kept      {path}", markup=False)
