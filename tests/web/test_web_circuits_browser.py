@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import synthetic
-from graph_page import place, places, shown
+from graph_page import place, places, shown, strongest_alone
 from playwright.sync_api import Browser, Page, expect
 from screens import drawn
 
@@ -146,6 +146,60 @@ def test_a_click_on_a_node_shows_its_feature_inputs_and_outputs(opened: Open, ho
     expect(panel.locator("h2")).to_have_text(str(node.feature))
     page.reload()
     expect(panel.locator("h2")).to_have_text(str(node.feature))
+
+
+def test_a_click_in_the_table_brings_the_card_into_view_and_goes_there(opened: Open, home: str):
+    page = opened(f"{home}/circuits/brackets")
+    shown(page)
+    heading = page.locator("#panel h2")
+    link = page.locator("#nodes tbody a").nth(40)
+    name = link.inner_text()
+    link.click()  # far below the panel
+    expect(heading).to_have_text(name)
+    expect(heading).to_be_in_viewport()
+    expect(heading).to_be_focused()
+    weight = page.locator("#panel a[data-source]").last
+    weight.click()  # at the end of the panel, which scrolls by itself
+    expect(heading).to_have_text("Edge")
+    expect(heading).to_be_in_viewport()
+    expect(heading).to_be_focused()
+    page.locator("#graph").focus()
+    page.keyboard.press("ArrowUp")
+    expect(heading).not_to_have_text("Edge")
+    expect(page.locator("#chosen")).to_contain_text(heading.inner_text())
+    expect(page.locator("#graph")).to_be_focused()
+
+
+def test_a_tap_on_the_graph_of_a_phone_brings_node_and_edge_into_view(opened: Open, home: str, brackets: Circuit):
+    page = opened(f"{home}/circuits/brackets", size="phone")
+    shown(page)
+    found = places(page)
+    inner = (n for n in brackets.nodes if n.id in found["nodes"] and n.kind == "feature")
+    node = max(inner, key=lambda n: found["nodes"][n.id]["y"])
+    heading = page.locator("#panel h2")
+    for what, text in ((found["nodes"][node.id], str(node.feature)), (strongest_alone(found), "Edge")):
+        page.evaluate("scrollTo(0, 0)")
+        page.locator("#graph").click(position=place(what))
+        expect(heading).to_have_text(text)
+        top = "document.querySelector('#panel h2').getBoundingClientRect().top"
+        page.wait_for_function(f"() => {top} < 0.6 * innerHeight")
+        expect(heading).to_be_in_viewport()
+
+
+@pytest.mark.parametrize(("motion", "behavior"), [("reduce", "auto"), ("no-preference", "smooth")])
+def test_the_page_glides_only_for_those_who_like_motion(chromium: Browser, home: str, motion: str, behavior: str):
+    context = chromium.new_context(viewport={"width": 390, "height": 844}, reduced_motion=motion)
+    context.add_init_script(
+        "const real = Element.prototype.scrollIntoView; globalThis.asked = [];"
+        "Element.prototype.scrollIntoView = function (how) { asked.push(how.behavior); real.call(this, how); };"
+    )
+    page = context.new_page()
+    page.goto(f"{home}/circuits/brackets")
+    shown(page)
+    page.evaluate("document.querySelector('#nodes tbody a').click()")
+    page.wait_for_function("() => asked.length > 0")
+    assert page.evaluate("asked") == [behavior]
+    context.close()
 
 
 def test_an_edge_that_cannot_be_tested_says_why(opened: Open, home: str, brackets: Circuit):

@@ -2,7 +2,7 @@
 // that is open. The graph comes once; what is drawn of it is decided here.
 
 import { Drawing } from "./circuit_canvas.js";
-import { fetchInto, idle, showGroup } from "./circuit_panel.js";
+import { announce, attend, fetchInto, idle, showGroup } from "./circuit_panel.js";
 import { nodesOf, sift } from "./circuit_sift.js";
 import { NodeTable } from "./circuit_table.js";
 import { readView, viewText } from "./circuit_zoom.js";
@@ -65,22 +65,29 @@ function show() {
   document.dispatchEvent(new CustomEvent("threshold", { detail: Math.max(chosen.node_threshold, Number(form.elements.node_threshold.placeholder)) }));
 }
 
-function open() {
+/** Shows what is chosen in the panel; whether there is anything to see. */
+async function open() {
   if (chosen.group) {
     const members = new Set(graph.supernodes.find(({ name }) => name === chosen.group)?.nodes);
     showGroup(chosen.group, all.filter((node) => members.has(node.id)), ofNode, () => change("DELETE", chosen.group));
-  } else if (chosen.source && chosen.target) fetchInto(`${form.dataset.edge}?${new URLSearchParams({ source: chosen.source, target: chosen.target })}`);
-  else if (chosen.node) fetchInto(`${form.dataset.node}?${new URLSearchParams({ node: chosen.node })}`);
-  else idle();
+    return true;
+  }
+  if (chosen.source && chosen.target) return fetchInto(`${form.dataset.edge}?${new URLSearchParams({ source: chosen.source, target: chosen.target })}`);
+  if (chosen.node) return fetchInto(`${form.dataset.node}?${new URLSearchParams({ node: chosen.node })}`);
+  idle();
+  return false;
 }
 
-/** Open a node, an edge, a supernode, or nothing. */
-function choose(what) {
+/** Open a node, an edge, a supernode, or nothing. What a `click` on the graph chose comes into view, what a `link` did
+ * gets the focus, too; keys that walk along the graph leave both where they are. */
+async function choose(what, by) {
   Object.assign(chosen, { node: "", source: "", target: "", group: "" }, what);
   history.pushState(null, "", address());
   show();
   drawing.reveal();
-  open();
+  if (!await open()) return;
+  if (by) attend(by === "link");
+  if (by !== "link") announce();
 }
 
 function pick(node) {
@@ -102,7 +109,7 @@ async function change(method, name, nodes) {
   picked.clear();
   grouping.reset();
   await load();
-  choose(method === "PUT" ? { group: name } : {});
+  choose(method === "PUT" ? { group: name } : {}, "link");
 }
 
 async function load() {
@@ -155,7 +162,7 @@ document.addEventListener("click", (event) => {
   if (!link || !graph || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
   const { node, source, target, openGroup } = link.dataset;
-  choose(openGroup ? { group: openGroup } : node ? { node } : { source, target });
+  choose(openGroup ? { group: openGroup } : node ? { node } : { source, target }, "link");
 });
 addEventListener("popstate", () => {
   read();

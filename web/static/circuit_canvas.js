@@ -41,8 +41,8 @@ export class Drawing {
       if (this.zoom.dragged) return undefined;
       const { item, edge } = this.at(event);
       if (item && event.shiftKey) return pick(item);
-      if (item) return choose(item.kind === "group" ? { group: item.name } : { node: item.id });
-      return choose(edge ? { source: edge.ids[0], target: edge.ids[1] } : {});
+      if (item) return choose(item.kind === "group" ? { group: item.name } : { node: item.id }, "click");
+      return choose(edge ? { source: edge.ids[0], target: edge.ids[1] } : {}, "click");
     });
     canvas.addEventListener("keydown", (event) => {
       const item = this.walk(event.key);

@@ -5,9 +5,29 @@ import { meaning, meant } from "./circuit_meaning.js";
 import { readable, siteName, signed } from "./circuit_sift.js";
 
 const panel = document.querySelector("#panel");
+const chosen = document.querySelector("#chosen");
+const FAR = 0.6; // of the window: a heading below that has next to nothing of its card in view
 let running;
 
-/** Show what the server says of a node or an edge. */
+/** Bring what has just been shown into view, if it is not; with `focus`, go there. */
+export function attend(focus) {
+  const heading = panel.querySelector("h2") ?? panel.firstElementChild;
+  panel.scrollTop = 0;
+  if (focus) {
+    heading.tabIndex = -1;
+    heading.focus({ preventScroll: true });
+  }
+  const { top } = heading.getBoundingClientRect();
+  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  if (top < 0 || top > FAR * innerHeight) heading.scrollIntoView({ block: "start", behavior: calm ? "auto" : "smooth" });
+}
+
+/** Say what has just been shown to whoever hears the page. */
+export function announce() {
+  chosen.textContent = [...panel.querySelectorAll("h2, h2 + .aside, .ends dd")].map((part) => part.textContent).join(", ");
+}
+
+/** Show what the server says of a node or an edge; whether something new is shown. */
 export async function fetchInto(address) {
   running?.abort();
   running = new AbortController();
@@ -18,10 +38,11 @@ export async function fetchInto(address) {
     if (answer.ok) panel.innerHTML = text;
     else idle(answer.status === 404 ? "This circuit has no such node or edge." : "The server cannot say.");
   } catch (error) {
-    if (error.name === "AbortError") return;
+    if (error.name === "AbortError") return false;
     idle("The server does not answer. Is saebench serve still running?");
   }
   panel.removeAttribute("aria-busy");
+  return true;
 }
 
 /** Say what can be done, or why nothing is shown. */
