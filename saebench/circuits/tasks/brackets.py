@@ -24,5 +24,5 @@ def _outer(draw: Draw) -> Pair:
 
 CLOSE_BRACKET = Generator("close-bracket", "close the open bracket, round or square: a[b → ]", "demo", True, _flat)
 CLOSE_OUTER = Generator(
-    "close-outer", "the same behind a bracket that is closed already: a(d[b] + 1 → )", "demo", True, _outer
+    "close-outer", "close the open bracket behind one that is closed already: a(d[b] + 1 → )", "demo", True, _outer
 )

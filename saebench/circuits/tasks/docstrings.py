@@ -62,7 +62,7 @@ DOCSTRING_PARAM = Generator(
     "docstring-param", "document the parameter: def f(self, a): … :param → a", "demo", True, _sphinx
 )
 DOCSTRING_ARGS = Generator(
-    "docstring-args", "the same in Google's style: def f(self, a): … Args: → a", "demo", True, _google
+    "docstring-args", "document the parameter in Google's style: def f(self, a): … Args: → a", "demo", True, _google
 )
 DOCSTRING_TYPE = Generator(
     "docstring-type", "the type of what was documented last: :param a: … :type → a", "demo", True, _type

@@ -64,21 +64,21 @@ IOI = Generator(
 )
 IOI_ABBA = Generator(
     "ioi-abba",
-    "the same in one sentence, the indirect object named first",
+    "the indirect object in one sentence, itself named first",
     "hub",
     True,
     partial(_swap, templates=TEMPLATES[:1], orders=ABBA),
 )
 IOI_BABA = Generator(
     "ioi-baba",
-    "the same in one sentence, the subject named first",
+    "the indirect object in one sentence, the subject named first",
     "hub",
     True,
     partial(_swap, templates=TEMPLATES[:1], orders=BABA),
 )
 IOI_ABC = Generator(
     "ioi-abc",
-    "the same, patched with three other names: neither answer is right there",
+    "the indirect object, patched with three other names: neither answer is right there",
     "hub",
     False,
     partial(_others, templates=TEMPLATES, orders=BOTH),
