@@ -154,8 +154,10 @@ def test_a_click_in_the_table_brings_the_card_into_view_and_goes_there(opened: O
     heading = page.locator("#panel h2")
     link = page.locator("#nodes tbody a").nth(40)
     name = link.inner_text()
+    numbers = page.locator("#nodes tbody tr").nth(40).locator("td.number").all_inner_texts()
     link.click()  # far below the panel
     expect(heading).to_have_text(name)
+    expect(page.locator("#panel .measures dd")).to_have_text(numbers)  # as the server writes them
     expect(heading).to_be_in_viewport()
     expect(heading).to_be_focused()
     weight = page.locator("#panel a[data-source]").last

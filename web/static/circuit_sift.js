@@ -15,15 +15,20 @@ export function siteName(site) {
   return (parts[0] === "blocks" && parts.length > 2 ? `${parts[1]} ` : "") + siteKind(site);
 }
 
-/** Whitespace that one can see. */
-export const readable = (text) => text.replaceAll("\n", "↵").replaceAll("\t", "→").replace(/^ +| +$/g, (blanks) => "␣".repeat(blanks.length));
+const blank = ({ length }) => (length > 3 ? `␣×${length}` : "␣".repeat(length));
 
-/** Three significant digits with a sign. */
-export function signed(value) {
+/** Whitespace that one can see. */
+export const readable = (text) => text.replaceAll("\n", "↵").replaceAll("\t", "→").replace(/^ +| +$/g, blank);
+
+/** Three significant digits, as the server writes them. */
+export function number(value) {
   const size = Math.abs(value);
-  const digits = size === 0 ? "0" : size < 1e-3 ? size.toExponential(1) : String(Number(size.toPrecision(3)));
-  return `${value > 0 ? "+" : value < 0 ? "−" : ""}${digits}`;
+  const digits = size === 0 ? "0" : size < 1e-3 ? size.toExponential(1) : size < 999.5 ? size.toPrecision(3) : Math.round(size).toLocaleString("en");
+  return `${value < 0 ? "−" : ""}${digits}`;
 }
+
+/** The same with a sign. */
+export const signed = (value) => `${value > 0 ? "+" : ""}${number(value)}`;
 
 /** Columns to one object for each node, once. */
 export function nodesOf({ sites, nodes }) {

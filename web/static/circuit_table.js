@@ -2,7 +2,7 @@
 // nodes for a group; its links open a node as a click on the graph does.
 
 import { meaning, meant } from "./circuit_meaning.js";
-import { readable, siteName, signed } from "./circuit_sift.js";
+import { number, readable, siteName, signed } from "./circuit_sift.js";
 
 const SIZE = 50;
 const words = { name: (node) => node.name, kind: (node) => node.kind, said: meaning };
@@ -71,7 +71,7 @@ export class NodeTable {
     second.append(link);
     last.append(meant(node));
     row.append(first, second, cell(siteName(node.site)), cell(node.kind, "wide-only"), ...(this.placed ? [cell(node.position ?? "", "number")] : []),
-      cell(signed(node.effect), `number ${node.effect < 0 ? "down" : "up"}`), cell(Number(node.activation.toPrecision(3)), "number wide-only"), last);
+      cell(signed(node.effect), `number ${node.effect < 0 ? "down" : "up"}`), cell(number(node.activation), "number wide-only"), last);
     return row;
   }
 }
