@@ -1,6 +1,7 @@
 """The circuits of a workspace as data and pages: against the circuits themselves, counted by hand."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -89,6 +90,17 @@ def test_what_is_drawn_are_all_nodes_and_edges_strongest_first(client: TestClien
     assert data["n_edges"] == len(brackets.edges)
     pruned = client.get("/circuits/brackets/graph.json", params={"influence": 0.5}).json()
     assert set(pruned["nodes"]["id"]) == {node.id for node in by_influence(brackets, 0.5).nodes}
+
+
+def test_agreement_has_a_row_for_each_site_with_every_method(client: TestClient, brackets: Circuit):
+    page = client.get("/circuits/brackets").text
+    table = page.partition('<table class="agreement">')[2].partition("</table>")[0]
+    rows = [re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in table.split("<tr>")[2:]]
+    truth = {(a.site, a.method): a for a in brackets.agreement}
+    assert [row[0] for row in rows] == ["all", "0 attn_out"]
+    for row, site in zip(rows, ("all", "blocks.0.hook_attn_out"), strict=True):
+        both = [truth[site, method] for method in ("attrib", "ig")]
+        assert row[1:] == [str(both[0].n), *(f"{x:.2f}" for a in both for x in (a.pearson, a.spearman))]
 
 
 def test_only_the_strongest_edges_are_sent(own: Path, here: TestClient, monkeypatch: pytest.MonkeyPatch):

@@ -1,5 +1,6 @@
 """A circuit: what its page says of it, what it draws, and the circuit itself, pruned."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from saebench.circuits import Circuit, CurvePoint, Node
+from saebench.circuits.graph import Agreement
 from saebench.circuits.prune import by_influence, by_thresholds, links
 from web.errors import ProblemError
 from web.figures.circuits import curves
@@ -62,6 +64,19 @@ class CircuitView:
             *((site, sae) for site, sae in c.saes.items()),
             *((name, str(value)) for name, value in c.provenance.items()),
         ]
+
+    @property
+    def estimates(self) -> list[str]:
+        """The methods whose estimates were compared with removing nodes one by one."""
+        return list(dict.fromkeys(row.method for row in self.circuit.agreement))
+
+    @property
+    def agreement(self) -> dict[str, dict[str, Agreement]]:
+        """How they agree, by site (`all` is all of them together) and method."""
+        found: defaultdict[str, dict[str, Agreement]] = defaultdict(dict)
+        for row in self.circuit.agreement:
+            found[site_name(row.site)][row.method] = row
+        return found
 
     @property
     def layers(self) -> list[int]:
