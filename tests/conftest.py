@@ -7,6 +7,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub loads: a test ne
 
 import pytest
 import torch
+from sample_text import SAMPLE
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when triton loads, which libraries do that tests of other things import
@@ -14,8 +15,6 @@ if not torch.cuda.is_available():
 from saebench.lm import LanguageModel, load_lm
 from saebench.lm.demo_model.sources import Source
 from saebench.lm.demo_model.tokens import train_tokenizer
-
-SAMPLE = "def größe(x):\n    return '→ naïve' if x else None  # ☃ 雪だるま\n" * 3
 
 
 @pytest.fixture(scope="session")

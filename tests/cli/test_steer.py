@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from command_line import run_line
-from conftest import SAMPLE
 from killing import finish
+from sample_text import SAMPLE
 
 from saebench.corpus.tokenization import vocabulary
 from saebench.errors import UserError
