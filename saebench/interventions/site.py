@@ -66,7 +66,7 @@ class Site:
         self.scaled = any(sae.normalise == "layer_norm" for sae in saes.values())
 
     def __call__(self, x: Float[Tensor, "batch new width"], now: Pass) -> Float[Tensor, "batch new width"]:
-        """What the hook point shall hold. Raises UserError for vectors that are not finite or of another width."""
+        """What the hook point shall hold. Raises UserError for vectors of another width."""
         self._check(x)
         if torch.is_autocast_enabled(x.device.type):
             with torch.autocast(x.device.type, enabled=False):
@@ -101,10 +101,6 @@ class Site:
                 raise UserError(
                     f"an SAE of width {sae.d_in} cannot change activations of width {x.shape[-1]} at {self.hook_point}"
                 )
-        if not bool(x.isfinite().all()):
-            raise UserError(
-                f"activations at {self.hook_point} overflow under these interventions; use smaller strengths"
-            )
 
 
 def _features(

@@ -27,6 +27,11 @@ Edit = Callable[[Float[Tensor, "batch new width"], Pass], Float[Tensor, "batch n
 
 Change = Callable[[Tensor], Tensor]
 
+LARGEST = 1e15
+"""What an edit may leave, in absolute value. Norms further on sum squares: from 1e19 these overflow in float32, the
+norm gives zeros instead, and logits stay finite that owe nothing to the text. Between lies room for what matrices add.
+"""
+
 
 @contextmanager
 def seen_pass(model: nn.Module, embedding: nn.Module) -> Iterator[Callable[[], Pass]]:
@@ -99,9 +104,18 @@ def _first(values: Any, change: Change) -> Any:
     return (change(values[0]), *values[1:]) if isinstance(values, tuple) else change(values)
 
 
-def on_tokens(edit: Edit, now: Callable[[], Pass]) -> Change:
-    """An edit as a function of the value alone, in the value's own shape and dtype."""
-    return side_by_side(lambda value: edit(value, now()))
+def on_tokens(edit: Edit, now: Callable[[], Pass], hook_point: str) -> Change:
+    """An edit of a hook point as a function of the value alone, in the value's own shape and dtype, which raises
+    UserError for what it leaves that is not finite or above `LARGEST`.
+    """
+
+    def edited(value: Tensor) -> Tensor:
+        changed = edit(value, now())
+        if not bool((changed.detach().abs() <= LARGEST).all()):  # no NaN is
+            raise UserError(f"activations at {hook_point} overflow under this change of them; use smaller strengths")
+        return changed
+
+    return side_by_side(edited)
 
 
 def side_by_side(change: Change) -> Change:

@@ -177,7 +177,8 @@ class LanguageModel:
         The model is as before afterwards, whatever happens inside.
 
         Raises:
-            UserError: no such hook point, or one that cannot be changed; inside, logits that are not finite.
+            UserError: no such hook point, or one that cannot be changed; inside, edits whose outcome overflows (see
+                `edit.LARGEST`), logits that are not finite.
         """
         self._check_changeable(edits)
         places = {name: self._plain_places([name]) for name in edits}
@@ -190,12 +191,12 @@ class LanguageModel:
                 stack.enter_context(finite_logits(unembedding))
             for name, edit in edits.items():
                 hook = self.bridge.hook_dict[name]
-                stack.callback(attach(hook, "hook_out", on_tokens(edit, in_bridge)).remove)
+                stack.callback(attach(hook, "hook_out", on_tokens(edit, in_bridge, name)).remove)
                 found = places[name]
                 if found is None:
                     self._only_bridged += 1
                 else:
-                    stack.callback(attach(*found[name], on_tokens(edit, in_twin)).remove)
+                    stack.callback(attach(*found[name], on_tokens(edit, in_twin, name)).remove)
             yield
 
     def _check_changeable(self, hook_points: Iterable[str]) -> None:

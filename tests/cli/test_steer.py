@@ -131,6 +131,8 @@ def test_interventions_that_never_act_are_said_to(steer):
         (("--add", 1, "--feature", 9600, "--max"), "has no feature 9600"),
         (("--add", 1, "--feature", 1, "--sae", "other"), "no finished SAE 'other'"),
         (("--add", "nan", "--feature", 1), "finite"),
+        (("--add", "1e38", "--feature", 1), "overflow under this change of them; use smaller strengths"),
+        (("--clamp", "-1e300", "--feature", 1), "overflow under this change of them; use smaller strengths"),
         (("--add", "3e38", *(word for i in range(96) for word in ("--feature", i))), "overflow"),
         (("--add", 1, "--feature", 1, "--tokens", 40), "do not fit the model's context of 32"),
         (("--zero", "--feature", 1, "--max"), "--max goes with activations"),

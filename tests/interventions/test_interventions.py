@@ -10,7 +10,20 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from saebench.errors import UserError
-from saebench.interventions import Add, AnyIntervention, Hooked, Zero, generate, intervened
+from saebench.interventions import (
+    Add,
+    AnyIntervention,
+    Cap,
+    CapProjection,
+    Clamp,
+    ClampActive,
+    Hooked,
+    Project,
+    Scale,
+    Zero,
+    generate,
+    intervened,
+)
 from saebench.interventions.needed import activations_of
 from saebench.lm import LanguageModel, load_lm
 from saebench.saes import SAE, Gated, JumpReLU, ReLU, TopK
@@ -248,6 +261,42 @@ def test_what_cannot_be_done_is_said(lm, tokens, intervention, point: str, cause
         intervened(lm, [intervention], {"s": Hooked(make_sae(scale=10), point)}),
     ):
         generate(lm, tokens[0], 3)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda f: Add(sae="s", feature=f, activation=1e38),
+        lambda f: Add(sae="s", feature=f, activation=-1e20),
+        lambda f: Scale(sae="s", feature=f, factor=1e38),
+        lambda f: Clamp(sae="s", feature=f, activation=1e300),
+        lambda f: ClampActive(sae="s", feature=f, activation=-1e38),
+        lambda f: Cap(sae="s", feature=f, activation=-1e38),
+        lambda f: Project(sae="s", feature=f, factor=1e38),
+        lambda f: CapProjection(sae="s", feature=f, activation=-1e38),
+    ],
+    ids=["add", "less", "scale", "clamp", "clamp_active", "cap", "project", "cap_projection"],
+)
+@pytest.mark.parametrize("point", ["blocks.1.hook_resid_post", "blocks.2.attn.hook_z", "blocks.3.hook_resid_post"])
+def test_finite_strengths_that_overflow_further_on_are_an_error(lm, tokens, made, point: str):
+    """A vector of 1e37 is finite, and its norm is not: layer norm makes zeros of it, and logits that look sound."""
+    clean, hooks = lm.run(tokens)[0], _hooks(lm)
+    sae = make_sae()
+    feature = int(dense_topk(sae, lm.activations(tokens, [point])[point][0, 1:]).sum(0).argmax())
+    own = [made(feature)]
+    with pytest.raises(UserError, match="overflow") as error, intervened(lm, own, {"s": Hooked(sae, point)}):
+        generate(lm, tokens[0], 3)
+    assert f"activations at {point} overflow under this change of them; use smaller strengths" in str(error.value)
+    assert _hooks(lm) == hooks
+    assert torch.equal(lm.run(tokens)[0], clean)
+
+
+def test_large_strengths_that_do_not_overflow_are_computed(lm, hf, tokens):
+    """A million times the vector itself: beyond all use, and yet what transformers' own model makes of it."""
+    sae, point = make_sae(), "blocks.1.hook_resid_post"
+    truth = by_hand(hf, tokens, POINTS[point](hf), lambda x: 1e8 * sae.W_dec[3])
+    with intervened(lm, [Add(sae="s", feature=3, activation=1e8)], {"s": Hooked(sae, point)}):
+        torch.testing.assert_close(lm.run(tokens)[0], truth, atol=1e-3, rtol=1e-3)
 
 
 def test_generation_that_cannot_be(lm, tokens):

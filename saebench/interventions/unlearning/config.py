@@ -1,13 +1,23 @@
 """What an unlearning run can be told."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from saebench.config import CorpusConfig, Section
 from saebench.interventions.baselines import RMUConfig
 from saebench.interventions.questions import BuildConfig
 
+
+def _usable(strengths: tuple[float, ...]) -> tuple[float, ...]:
+    if any(not 0 <= strength < 1e6 for strength in strengths):
+        raise ValueError("strengths are numbers from 0 to a million")
+    if len(set(strengths)) < len(strengths):
+        raise ValueError("a strength is there twice")
+    return strengths
+
+
+Strengths = Annotated[tuple[float, ...], Field(min_length=1), AfterValidator(_usable)]
 Topics = dict[str, tuple[str, ...]]
 Kind = Literal["clamp", "clamp_prime", "guarded", "zero", "scale", "project"]
 Baseline = Literal["random", "direction", "rmu"]
@@ -44,17 +54,11 @@ class Treatment(Section):
         "`above` units; guarded: only in texts where the features fire often (DSG); zero; scale: by 1 - strength; "
         "project: the span of the decoder rows by 1 - strength",
     )
-    strengths: tuple[float, ...] = Field((1, 2, 4, 8), min_length=1, description="what is tried")
-    above: float = Field(0.5, ge=0, description="clamp_prime: units that the activation must exceed")
+    strengths: Strengths = Field((1, 2, 4, 8), description="what is tried")
+    above: float = Field(
+        0.5, ge=0, allow_inf_nan=False, description="clamp_prime: units that the activation must exceed"
+    )
     percentile: float = Field(95, ge=0, le=100, description="guarded: of retained texts, that fire less often")
-
-    @model_validator(mode="after")
-    def _finite(self) -> "Treatment":
-        if any(not 0 <= strength < 1e6 for strength in self.strengths):
-            raise ValueError("strengths are numbers from 0 to a million")
-        if len(set(self.strengths)) < len(self.strengths):
-            raise ValueError("a strength is there twice")
-        return self
 
 
 class UnlearnConfig(Section):
@@ -90,7 +94,7 @@ class UnlearnConfig(Section):
         min_length=1,
     )
     baselines: tuple[Baseline, ...] = ("random", "direction", "rmu")
-    direction_strengths: tuple[float, ...] = Field((1, 2, 4), min_length=1, description="1 takes it away")
+    direction_strengths: Strengths = Field((1, 2, 4), description="1 takes it away")
     rmu: RMUConfig = Field(RMUConfig(layer=2, c=60, alpha=20, lr=1e-3, steps=100))
     chosen_on: int = Field(160, ge=1, description="contexts of text to forget, and to retain, that choose features")
     judged_on: int = Field(16, ge=1, description="contexts of retained, and of neutral text, that judge")

@@ -48,6 +48,9 @@ def test_a_direction_is_the_difference_of_means_and_is_projected_out(tiny_lm, ha
         ablated(tiny_lm, HOOK, torch.zeros(32))
     with pytest.raises(UserError, match="width 8"), ablated(tiny_lm, HOOK, torch.ones(8)):
         tiny_lm.run(tokens)
+    with pytest.raises(UserError, match="overflow under this change"), ablated(tiny_lm, HOOK, torch.ones(32), 1e38):
+        tiny_lm.run(tokens)
+    assert torch.equal(tiny_lm.activations(tokens, [HOOK])[HOOK], clean)
     with pytest.raises(UserError, match="the same at"):
         difference_of_means(tiny_lm, HOOK, forget, forget)
 

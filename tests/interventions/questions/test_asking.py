@@ -206,7 +206,7 @@ def test_overflow_is_one_line(lm: LanguageModel):
     saes = {"s": Hooked(SAE.create(256, 64, TopK(k=4), 0).eval(), "blocks.3.hook_resid_post")}
     with (
         intervened(lm, [Add(sae="s", feature=3, activation=1e38)], saes),
-        pytest.raises(UserError, match="overflow under this change of its activations; use smaller strengths"),
+        pytest.raises(UserError, match=r"activations at blocks\.3\.hook_resid_post overflow .*; use smaller strengths"),
     ):
         ask(lm, QuestionSet(name="s", questions=(Cloze(id="1", prompt="import", answer=" os"),)))
 
