@@ -6,15 +6,12 @@ Every way gives a list of `Candidate`s, best first, each with what speaks for it
 from saebench.interventions.choosing.attribution import by_attribution
 from saebench.interventions.choosing.candidates import Candidate, by_hand, examples, from_list
 from saebench.interventions.choosing.frequency import by_frequency
-from saebench.interventions.choosing.prompts import Prompt, answered_right
 from saebench.interventions.choosing.random_like import random_like
 from saebench.interventions.choosing.squares import by_squares
 from saebench.interventions.choosing.stream import firings_on
 
 __all__ = [
     "Candidate",
-    "Prompt",
-    "answered_right",
     "by_attribution",
     "by_frequency",
     "by_hand",

@@ -9,11 +9,14 @@ and the features of the largest are looked at. Each is then intervened on alone:
 question becomes wrong and no control question does. Candidates are ranked by the loss they add on retained text, the
 smallest first.
 
-Decisions: special tokens count nothing, since interventions leave them alone. Where a question names no wrong answers,
-the mean is over all other tokens.
+Decisions: questions are asked and their answers judged as everywhere (`questions.asking`), in the given order; the
+attribution is to the first token of the right answer, against those of the wrong answers that begin otherwise. Special
+tokens count nothing, since interventions leave them alone. Where a question names no wrong answers, the mean is over
+all other tokens.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -26,10 +29,14 @@ from saebench.corpus import Contexts
 from saebench.errors import UserError
 from saebench.interventions.apply import Hooked, intervened
 from saebench.interventions.choosing.candidates import Candidate
-from saebench.interventions.choosing.prompts import Prompt, Right, answered_right, grouped
 from saebench.interventions.kinds import Intervention
+from saebench.interventions.questions.asking import answer, batches
+from saebench.interventions.questions.format import QuestionSet
+from saebench.interventions.questions.templates import Asked, put
+from saebench.interventions.scores.loss import text_scores
 from saebench.lm import LanguageModel
 from saebench.lm.tokenizer import special_ids
+from saebench.tracking import Track, silent
 
 Make = Callable[[str, int], Intervention]
 """(name of the SAE, feature) → what is done to it: `lambda sae, feature: Zero(sae=sae, feature=feature)`."""
@@ -39,14 +46,13 @@ def by_attribution(
     lm: LanguageModel,
     saes: Mapping[str, Hooked],
     sae: str,
-    forget: Sequence[Prompt],
-    control: Sequence[Prompt],
+    forget: QuestionSet,
+    control: QuestionSet,
     retained: Iterable[Contexts],
     make: Make,
     *,
     top: int = 20,
-    right: Right = answered_right,
-    on_progress: Callable[[int, int], None] = lambda _, __: None,
+    track: Track = silent,
 ) -> list[Candidate]:
     """Features whose removal changes answers to forget questions and to no control question, least harmful first.
 
@@ -59,27 +65,30 @@ def by_attribution(
         retained: text on which the added loss is measured.
         make: what removing a feature is: zero it, or clamp it below zero where it fires (the paper's).
         top: features looked at for every question; the paper's 20.
-        right: says which questions the model answers right.
-        on_progress: told (features tried, features to try).
+        track: is told how far it is: of the questions, then of the features that are tried.
 
     Raises:
-        UserError: no such SAE, or no forget or control question that the model answers right.
+        UserError: no such SAE, no forget or control question that the model answers right, or no retained text.
     """
     if sae not in saes:
         raise UserError(f"no SAE {sae!r} to choose features of; there are: {', '.join(saes) or 'none'}")
-    numbers, known = _known(lm, forget, right, "forget")
-    _, spared = _known(lm, control, right, "control")
-    sums = attributions(lm, saes[sae], known)
-    tried, strength = top_features(sums, top)
+    numbers, known = _known(lm, forget, "forget")
+    _, spared = _known(lm, control, "control")
     text = list(retained)
-    before = mean_loss(lm, text)
+    if not any((~block.special[:, 1:]).any() for block in text):
+        raise UserError("there is no retained text to measure the added loss on; give some")
+    with track("attributed", len(known)) as done:
+        tried, strength = top_features(attributions(lm, saes[sae], known, done), top)
     found = []
-    for count, feature in enumerate(tried):
-        with intervened(lm, [make(sae, feature)], saes):
-            changed = [number for number, ok in zip(numbers, right(lm, known).tolist(), strict=True) if not ok]
-            if changed and bool(right(lm, spared).all()):
-                found.append((feature, tuple(changed), mean_loss(lm, text) - before))
-        on_progress(count + 1, len(tried))
+    with track("tried out", len(tried)) as done:
+        for count, feature in enumerate(tried, 1):
+            under = partial(intervened, lm, [make(sae, feature)], saes)
+            with under():
+                changed = [number for number, ok in zip(numbers, _right(lm, known), strict=True) if not ok]
+                harmless = bool(changed) and all(_right(lm, spared))
+            if harmless:
+                found.append((feature, tuple(changed), text_scores(lm, under, text).ce_added.value))
+            done(count)
     return [
         Candidate(
             sae=sae, feature=feature, method="attribution", loss_added=added, changes=changes,
@@ -89,8 +98,16 @@ def by_attribution(
     ]  # fmt: skip
 
 
-def attributions(lm: LanguageModel, hooked: Hooked, prompts: Sequence[Prompt]) -> Float[Tensor, "prompts n_latents"]:
+def attributions(
+    lm: LanguageModel, hooked: Hooked, ways: Sequence[Asked], progress: Callable[[int], None] = lambda _: None
+) -> Float[Tensor, "ways n_latents"]:
     """Attribution of every feature to every question's margin, summed over tokens; sparse in content, dense in form.
+
+    Args:
+        lm: the model.
+        hooked: the SAE and where it reads.
+        ways: the questions as they are put.
+        progress: told how many of them are done.
 
     Raises:
         UserError: the SAE does not fit the model.
@@ -98,11 +115,12 @@ def attributions(lm: LanguageModel, hooked: Hooked, prompts: Sequence[Prompt]) -
     lm.check_hook_points([hooked.hook_point])
     site = Features(hooked.hook_point, hooked.sae)
     special = torch.tensor(special_ids(lm.tokenizer))
-    out = torch.zeros(len(prompts), hooked.sae.n_latents)
-    for rows in grouped(prompts):
-        own = [prompts[row] for row in rows]
-        tokens = torch.tensor([prompt.tokens for prompt in own])
-        batch = Batch(tokens, None, torch.tensor([prompt.answer for prompt in own]), None, tuple(rows))
+    out = torch.zeros(len(ways), hooked.sae.n_latents)
+    done = 0
+    for rows in batches(lm, [tuple(way.prompt) for way in ways]):
+        own = [ways[row] for row in rows]
+        tokens = torch.tensor([way.prompt for way in own])
+        batch = Batch(tokens, None, torch.tensor([way.says[0][0] for way in own]), None, tuple(rows))
         x = activations(lm, tokens, [site])[site.hook_point]
         if x.shape[1] != hooked.sae.d_in:
             raise UserError(f"the SAE reads vectors of {hooked.sae.d_in}, {site.hook_point} has {x.shape[1]}")
@@ -113,6 +131,8 @@ def attributions(lm: LanguageModel, hooked: Hooked, prompts: Sequence[Prompt]) -
         entries = entries * ~torch.isin(tokens.flatten(), special)[at]
         question = torch.tensor(rows)[at // tokens.shape[1]]
         out.index_put_((question, codes.latents.long()), entries, accumulate=True)
+        done += len(rows)
+        progress(done)
     return out
 
 
@@ -125,42 +145,30 @@ def top_features(sums: Float[Tensor, "prompts n_latents"], top: int) -> tuple[li
     return features[order].tolist(), dict(zip(features.tolist(), means.tolist(), strict=True))
 
 
-@torch.no_grad()
-def mean_loss(lm: LanguageModel, blocks: Iterable[Contexts]) -> float:
-    """Cross-entropy in nats per token whose target is not special, in whatever state the model is."""
-    total, n = 0.0, 0
-    for block in blocks:
-        counted = torch.from_numpy(~block.special[:, 1:])
-        total += float(lm.loss(torch.from_numpy(block.tokens).long()).cpu()[counted].double().sum())
-        n += int(counted.sum())
-    if not n:
-        raise UserError("there is no retained text to measure the added loss on; give some")
-    return total / n
-
-
-def _known(lm: LanguageModel, prompts: Sequence[Prompt], right: Right, which: str) -> tuple[list[int], list[Prompt]]:
-    """Numbers of the questions that the model answers right, and these."""
-    numbers = [number for number, ok in enumerate(right(lm, prompts).tolist()) if ok] if prompts else []
+def _known(lm: LanguageModel, questions: QuestionSet, which: str) -> tuple[list[int], list[Asked]]:
+    """Numbers of the questions that the model answers right, and these as they are put."""
+    ways = [way for _, way in put(lm, questions, "given")]
+    numbers = [number for number, ok in enumerate(_right(lm, ways)) if ok] if ways else []
     if not numbers:
-        raise UserError(f"the model answers none of the {len(prompts)} {which} questions right; give others")
-    return numbers, [prompts[number] for number in numbers]
+        raise UserError(f"the model answers none of the {len(ways)} {which} questions right; give others")
+    return numbers, [ways[number] for number in numbers]
 
 
-def _margins(
-    prompts: Sequence[Prompt],
-) -> Callable[[Float[Tensor, "examples vocab"], Batch], Float[Tensor, " examples"]]:
+def _right(lm: LanguageModel, ways: Sequence[Asked]) -> list[bool]:
+    return answer(lm, list(enumerate(ways))).right.tolist()
+
+
+def _margins(ways: Sequence[Asked]) -> Callable[[Float[Tensor, "examples vocab"], Batch], Float[Tensor, " examples"]]:
     """Right answer's logit minus the mean of the wrong ones'."""
 
     def margin(logits: Float[Tensor, "examples vocab"], batch: Batch) -> Float[Tensor, " examples"]:
         answers = logits.gather(1, batch.answer[:, None].to(logits.device))[:, 0]
-        return torch.stack(
-            [own - _mean_wrong(row, prompt) for own, row, prompt in zip(answers, logits, prompts, strict=True)]
-        )
+        return torch.stack([own - _mean_wrong(row, way) for own, row, way in zip(answers, logits, ways, strict=True)])
 
     return margin
 
 
-def _mean_wrong(logits: Float[Tensor, " vocab"], prompt: Prompt) -> Float[Tensor, ""]:
-    if prompt.wrong:
-        return logits[list(prompt.wrong)].mean()
-    return (logits.sum() - logits[prompt.answer]) / (len(logits) - 1)
+def _mean_wrong(logits: Float[Tensor, " vocab"], way: Asked) -> Float[Tensor, ""]:
+    right, *others = (says[0] for says in way.says)
+    wrong = sorted({token for token in others if token != right})
+    return logits[wrong].mean() if wrong else (logits.sum() - logits[right]) / (len(logits) - 1)

@@ -3,7 +3,7 @@
 from saebench.interventions.facts.facts import Facts, FactsConfig, make_facts
 from saebench.interventions.facts.model import FactModelConfig, train_fact_model
 from saebench.interventions.facts.sae import sae_config, train_fact_sae
-from saebench.interventions.facts.score import Halves, Scored, halves, prompts, right, score
+from saebench.interventions.facts.score import Halves, Scored, halves, questions, right, score
 
 __all__ = [
     "FactModelConfig",
@@ -13,7 +13,7 @@ __all__ = [
     "Scored",
     "halves",
     "make_facts",
-    "prompts",
+    "questions",
     "right",
     "sae_config",
     "score",

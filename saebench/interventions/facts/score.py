@@ -1,13 +1,14 @@
 """How much of either set a model still knows, in whatever state it is."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Int
 
-from saebench.interventions.choosing.attribution import mean_loss
-from saebench.interventions.choosing.prompts import Prompt, answered_right
 from saebench.interventions.facts.facts import Facts
+from saebench.interventions.questions import Cloze, QuestionSet, ask
+from saebench.interventions.scores import text_scores
 from saebench.lm import LanguageModel
 
 
@@ -48,20 +49,24 @@ def halves(facts: Facts, seed: int = 0) -> Halves:
     return Halves(np.sort(order[:middle]), np.sort(order[middle:]))
 
 
-def prompts(rows: Int[np.ndarray, "facts 5"]) -> list[Prompt]:
-    """Each fact as a question; every word but its value is wrong."""
-    return [Prompt(tuple(row[:-1].tolist()), int(row[-1])) for row in rows]
+def questions(facts: Facts, rows: Int[np.ndarray, "facts 5"]) -> QuestionSet:
+    """Facts as questions; every word but its value is wrong."""
+    said = [[facts.words[token] for token in row] for row in rows]
+    asked = tuple(
+        Cloze(id=str(number), prompt=" ".join(words[1:-1]), answer=f" {words[-1]}") for number, words in enumerate(said)
+    )
+    return QuestionSet(name="facts", questions=asked)
 
 
-def right(lm: LanguageModel, rows: Int[np.ndarray, "facts 5"]) -> Bool[np.ndarray, " facts"]:
+def right(lm: LanguageModel, facts: Facts, rows: Int[np.ndarray, "facts 5"]) -> Bool[np.ndarray, " facts"]:
     """Which facts' value is the likeliest word behind the names."""
-    return answered_right(lm, prompts(rows)).numpy()
+    return ask(lm, questions(facts, rows)).right.numpy()
 
 
 def score(lm: LanguageModel, facts: Facts, cut: Halves) -> Scored:
     """Ask a model everything."""
-    forget = right(lm, facts.forget)
+    forget, keep = (right(lm, facts, rows) for rows in (facts.forget, facts.keep))
     return Scored(
-        float(forget[cut.seen].mean()), float(forget[cut.unseen].mean()), float(right(lm, facts.keep).mean()),
-        mean_loss(lm, facts.contexts(facts.neutral)),
+        float(forget[cut.seen].mean()), float(forget[cut.unseen].mean()), float(keep.mean()),
+        text_scores(lm, nullcontext, facts.contexts(facts.neutral)).ce,
     )  # fmt: skip

@@ -23,7 +23,7 @@ from saebench.interventions.choosing import (
 )
 from saebench.interventions.choosing.attribution import Make
 from saebench.interventions.facts.facts import Facts
-from saebench.interventions.facts.score import Halves, Scored, prompts, score
+from saebench.interventions.facts.score import Halves, Scored, questions, score
 from saebench.interventions.kinds import Intervention
 from saebench.lm import LanguageModel
 
@@ -70,8 +70,9 @@ def choose(
     found = {f"B, below {below:g}": by_frequency(NAME, forget, retain, n, below) for below in retain_below}
     found["C"] = by_squares(NAME, forget, retain, n)
     tried = by_attribution(
-        lm, {NAME: hooked}, NAME, prompts(seen), prompts(facts.keep), facts.contexts(facts.neutral), removal
-    )
+        lm, {NAME: hooked}, NAME, questions(facts, seen), questions(facts, facts.keep), facts.contexts(facts.neutral),
+        removal,
+    )  # fmt: skip
     matched = [candidate.feature for candidate in found[f"B, below {retain_below[0]:g}"]]
     densities = firings_on(lm, hooked, facts.contexts(facts.all)).densities
     return {"A": tried[:n], **found, "random": random_like(NAME, matched, densities)}

@@ -72,14 +72,31 @@ def ask(
     """
     if not len(questions):
         raise UserError(f"questions {questions.name!r}: there are none to ask")
-    numbers, ways = zip(*put(lm, questions, orders), strict=True)
+    return answer(lm, list(put(lm, questions, orders)), progress)
+
+
+def answer(
+    lm: LanguageModel, asked: Sequence[tuple[int, Asked]], progress: Callable[[int], None] | None = None
+) -> Answers:
+    """The same of questions that are put already, to ask them again and again.
+
+    Args:
+        lm: the model, under interventions or not.
+        asked: what `put` gives, all of it: questions are numbered from 0 without a gap.
+        progress: called with the number of questions done so far.
+
+    Raises:
+        UserError: logits that are not finite.
+    """
+    numbers, ways = zip(*asked, strict=True)
+    n = numbers[-1] + 1
     endings = {_Ending((*way.prompt, *says[:-1]), tuple(says)): 0 for way in ways for says in way.says}
     order = {ending: row for row, ending in enumerate(endings)}
     logprob, greedy = read_endings(
-        lm, list(order), None if progress is None else lambda done: progress(done * len(questions) // len(order))
+        lm, list(order), None if progress is None else lambda done: progress(done * n // len(order))
     )
-    asked = [_of_way(way, order, logprob, greedy) for way in ways]
-    return _over_orders(torch.tensor(numbers), torch.tensor(asked, dtype=torch.float64), len(questions))
+    found = [_of_way(way, order, logprob, greedy) for way in ways]
+    return _over_orders(torch.tensor(numbers), torch.tensor(found, dtype=torch.float64), n)
 
 
 def known(lm: LanguageModel, questions: QuestionSet, progress: Callable[[int], None] | None = None) -> QuestionSet:
@@ -103,7 +120,7 @@ def read_endings(
     logprob = torch.zeros(len(endings), dtype=torch.float64)
     greedy = torch.full((len(endings),), torch.inf, dtype=torch.float64)
     done = 0
-    for rows in _batches(lm, endings):
+    for rows in batches(lm, [ending.reads for ending in endings]):
         inputs = list(dict.fromkeys(endings[row].reads for row in rows))
         at = {reads: i for i, reads in enumerate(inputs)}
         deep = max(len(endings[row].tokens) for row in rows)
@@ -126,12 +143,12 @@ def read_endings(
     return logprob, greedy
 
 
-def _batches(lm: LanguageModel, endings: Sequence[_Ending]) -> Iterator[list[int]]:
-    """Rows whose inputs are equally long; the endings of one input come together."""
+def batches(lm: LanguageModel, inputs: Sequence[tuple[int, ...]]) -> Iterator[list[int]]:
+    """Numbers of inputs that are equally long, as many as go into one pass; equal ones come together and count once."""
     most = min(BATCH_TOKENS, LOGITS_AT_ONCE // lm.d_vocab)
     alike: dict[int, dict[tuple[int, ...], list[int]]] = defaultdict(lambda: defaultdict(list))
-    for row, ending in enumerate(endings):
-        alike[len(ending.reads)][ending.reads].append(row)
+    for row, tokens in enumerate(inputs):
+        alike[len(tokens)][tokens].append(row)
     for length, by_input in sorted(alike.items()):
         groups, size = list(by_input.values()), max(1, most // length)
         for start in range(0, len(groups), size):

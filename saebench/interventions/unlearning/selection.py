@@ -3,16 +3,12 @@
 from collections.abc import Callable, Mapping
 
 import numpy as np
-import torch
 
 from saebench.errors import UserError
 from saebench.interventions.apply import Hooked
 from saebench.interventions.choosing import Candidate, by_attribution, by_frequency, by_squares, from_list, random_like
 from saebench.interventions.choosing.guard import retained_share
-from saebench.interventions.choosing.prompts import Prompt
 from saebench.interventions.kinds import ClampActive
-from saebench.interventions.questions import QuestionSet
-from saebench.interventions.questions.templates import put
 from saebench.interventions.unlearning.config import UnlearnConfig
 from saebench.interventions.unlearning.material import Material
 from saebench.interventions.unlearning.treatments import Chosen
@@ -64,12 +60,10 @@ def candidates(
         def clamp(name: str, feature: int) -> ClampActive:
             return ClampActive(sae=name, feature=feature, activation=-CLAMPED * float(units[feature]))
 
-        asked = [prompts(lm, own) for own in (material.forget_questions, material.retain_questions)]
-        with track("attribution", 1) as done:
-            found = by_attribution(
-                lm, saes, sae, asked[0], asked[1], material.retain_text[:2], clamp, top=how.tried_per_question,
-                on_progress=lambda tried, total: done(tried // max(total, 1)),
-            )[: how.n]  # fmt: skip
+        found = by_attribution(
+            lm, saes, sae, material.forget_questions, material.retain_questions, material.retain_text[:2], clamp,
+            top=how.tried_per_question, track=track,
+        )[: how.n]  # fmt: skip
     if not found:
         raise UserError(f"no feature of {sae} fits method {how.method}; choose another method or looser bounds")
     known = [one for one in found if forget.counts[one.feature]]
@@ -123,15 +117,3 @@ def units_of(firings: Firings) -> np.ndarray:
     """Root mean square activation of each feature over the tokens on which it fires; 1 where it never does."""
     mean = firings.squares / np.maximum(firings.counts, 1)
     return np.where(firings.counts > 0, np.sqrt(mean), 1.0)
-
-
-@torch.no_grad()
-def prompts(lm: LanguageModel, questions: QuestionSet) -> list[Prompt]:
-    """Questions as attribution wants them: the first token of the answer against those of the wrong answers that begin
-    otherwise. Several ways to put one question count as several.
-    """
-    found = []
-    for _, way in put(lm, questions, "given"):
-        first, *others = (says[0] for says in way.says)
-        found.append(Prompt(tuple(way.prompt), first, tuple(dict.fromkeys(t for t in others if t != first))))
-    return found

@@ -1,5 +1,7 @@
 """Selections against brute force over dense codes, and attribution against what the model itself does."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -7,15 +9,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sample_text import SAMPLE
 
 from saebench.config import CorpusConfig
 from saebench.corpus import open_corpus
+from saebench.corpus.tokenization import vocabulary
 from saebench.errors import UserError
 from saebench.indexing import IndexConfig, build_index
 from saebench.interventions import Add, Hooked, Zero, intervened
 from saebench.interventions.choosing import (
-    Prompt,
-    answered_right,
     by_attribution,
     by_frequency,
     by_hand,
@@ -25,8 +27,10 @@ from saebench.interventions.choosing import (
     from_list,
     random_like,
 )
-from saebench.interventions.choosing.attribution import attributions, mean_loss
+from saebench.interventions.choosing.attribution import attributions
 from saebench.interventions.choosing.guard import retained_share
+from saebench.interventions.questions import Cloze, QuestionSet
+from saebench.interventions.questions.templates import Asked, put
 from saebench.saes import SAE, ReLU, TopK
 from store import FeatureStore, Firings, StoreError
 
@@ -163,24 +167,33 @@ def test_random_features_have_the_densities_of_the_chosen(seed: int, n: int):
         random_like("s", [0, 1], np.array([0.1, 0.1, 0.1]))
 
 
-def question(lm, text: str, answer: int, wrong: tuple[int, ...] = ()) -> Prompt:
+def asked(lm, text: str, *answers: int) -> Asked:
+    """A prompt, the token that is the right answer, and those that are wrong ones."""
     ids = lm.tokenizer(text, add_special_tokens=False)["input_ids"]
-    return Prompt((lm.tokenizer.bos_token_id, *ids), answer, wrong)
+    return Asked([lm.tokenizer.bos_token_id, *ids], [[answer] for answer in answers], len(answers) == 1)
 
 
-def margin(lm, prompt: Prompt) -> float:
-    logits = lm.run(torch.tensor([prompt.tokens]))[0][0, -1].double()
-    others = list(prompt.wrong) or [i for i in range(len(logits)) if i != prompt.answer]
-    return float(logits[prompt.answer] - logits[others].mean())
+def margin(lm, way: Asked) -> float:
+    logits = lm.run(torch.tensor([way.prompt]))[0][0, -1].double()
+    right, *others = (answer[0] for answer in way.says)
+    others = [token for token in others if token != right] or [i for i in range(len(logits)) if i != right]
+    return float(logits[right] - logits[others].mean())
 
 
 def test_attribution_is_the_slope_of_the_margin(tiny_lm):
     """Scaling what a feature writes by 1 + ε changes the margin by ε times its attribution: central differences."""
     hooked = Hooked(SAE.create(32, N, ReLU(), seed=3).eval(), HOOK)
-    ask = [question(tiny_lm, "def x(", 5, (7, 9, 11)), question(tiny_lm, "return x if", 40)]
-    found = attributions(tiny_lm, hooked, ask)
-    for row, prompt in enumerate(ask):
-        tokens = torch.tensor([prompt.tokens])
+    ways = [
+        asked(tiny_lm, "def x(", 5, 7, 9, 11),
+        asked(tiny_lm, "return x if x else None", 40),
+        asked(tiny_lm, "if", 8, 8, 30),
+    ]
+    told: list[int] = []
+    found = attributions(tiny_lm, hooked, ways, told.append)
+    assert told[-1] == 3
+    assert len(told) == len({len(way.prompt) for way in ways}) > 1  # prompts of one length are a batch
+    for row, way in enumerate(ways):
+        tokens = torch.tensor([way.prompt])
         x = tiny_lm.activations(tokens, [HOOK])[HOOK]
         codes = ((x - hooked.sae.b_dec) @ hooked.sae.W_enc.T + hooked.sae.b_enc).clamp_min(0).detach()[0]
         codes[0] = 0  # the begin token is left alone
@@ -189,8 +202,38 @@ def test_attribution_is_the_slope_of_the_margin(tiny_lm):
             sides = []
             for epsilon in (1e-2, -1e-2):
                 with tiny_lm.edited({HOOK: lambda value, *_, e=epsilon, w=written: value + e * w}):
-                    sides.append(margin(tiny_lm, prompt))
+                    sides.append(margin(tiny_lm, way))
             assert float(found[row, feature]) == pytest.approx((sides[0] - sides[1]) / 2e-2, rel=0.02, abs=2e-4)
+
+
+def greedy(lm, text: str) -> int:
+    ids = lm.tokenizer(text, add_special_tokens=False)["input_ids"]
+    return int(lm.run(torch.tensor([[lm.tokenizer.bos_token_id, *ids]]))[0][0, -1].argmax())
+
+
+def known_questions(lm) -> list[Cloze]:
+    """Questions that the model answers right with one token, of the beginnings of a text."""
+    found = []
+    for end in range(3, 30):
+        said = vocabulary(lm.tokenizer)[greedy(lm, SAMPLE[:end])].decode(errors="replace")
+        one = Cloze(id=str(end), prompt=SAMPLE[:end], answer=said)
+        try:
+            [(_, way)] = put(lm, QuestionSet(name="one", questions=(one,)))
+        except UserError:  # the answer is joined to the prompt's end, or no text of its own
+            continue
+        if [len(way.says[0]), way.says[0][0]] == [1, greedy(lm, SAMPLE[:end])]:
+            found.append(one)
+    return found
+
+
+def loss(lm, blocks) -> float:
+    """Nats per ordinary target, written out."""
+    total, n = 0.0, 0
+    for block in blocks:
+        tokens, counted = torch.from_numpy(block.tokens).long(), torch.from_numpy(~block.special[:, 1:])
+        each = lm.run(tokens)[0][:, :-1].double().log_softmax(-1).gather(2, tokens[:, 1:, None])[..., 0]
+        total, n = total - float(each[counted].sum()), n + int(counted.sum())
+    return total / n
 
 
 def test_selection_by_attribution_keeps_what_changes_only_forget_answers(tiny_lm, corpus):
@@ -199,29 +242,40 @@ def test_selection_by_attribution_keeps_what_changes_only_forget_answers(tiny_lm
     with torch.no_grad():
         sae.W_dec *= 3  # so that taking a feature away changes answers
     saes = {"s": Hooked(sae, HOOK)}
-    prompts = [question(tiny_lm, text, 0) for text in ("def x(", "return x", "if x:", "größe", "naïve", "    return")]
-    answers = [int(tiny_lm.run(torch.tensor([p.tokens]))[0][0, -1].argmax()) for p in prompts]
-    known = [Prompt(p.tokens, answer) for p, answer in zip(prompts, answers, strict=True)]
-    forget, control = [Prompt(known[0].tokens, (answers[0] + 1) % 300), *known[:5]], known[5:]
+    own = known_questions(tiny_lm)[:6]
+    assert len(own) == 6
+    wrong = own[0].model_copy(update={"id": "wrong", "answer": " return"})
+    forget, control = QuestionSet(name="f", questions=(wrong, *own[:5])), QuestionSet(name="c", questions=(own[5],))
     retained = list(corpus.blocks(4))[:1]
+    told: dict[str, list[int]] = {}
+
+    @contextmanager
+    def track(what: str, total: int) -> Iterator[Callable[[int], None]]:
+        told[what] = []
+        yield told[what].append
+        assert told[what][-1] == total
+
     found = by_attribution(
-        tiny_lm, saes, "s", forget, control, retained, lambda name, i: Zero(sae=name, feature=i), top=N
+        tiny_lm, saes, "s", forget, control, retained, lambda name, i: Zero(sae=name, feature=i), top=N, track=track
     )
-    clean = mean_loss(tiny_lm, retained)
+    clean = loss(tiny_lm, retained)
     expected = {}
-    positive = attributions(tiny_lm, saes["s"], forget[1:]) > 0
-    for feature in range(N):
-        if not positive[:, feature].any():
-            continue
+    ways = [asked(tiny_lm, one.prompt, greedy(tiny_lm, one.prompt)) for one in own]
+    positive = attributions(tiny_lm, saes["s"], ways[:5]) > 0
+    tried = [feature for feature in range(N) if positive[:, feature].any()]
+    for feature in tried:
         with intervened(tiny_lm, [Zero(sae="s", feature=feature)], saes):
-            changed = tuple(i for i in range(1, 6) if not answered_right(tiny_lm, [forget[i]])[0])
-            if changed and all(answered_right(tiny_lm, control)):
-                expected[feature] = (changed, mean_loss(tiny_lm, retained) - clean)
+            still = [greedy(tiny_lm, one.prompt) == way.says[0][0] for one, way in zip(own, ways, strict=True)]
+            changed = tuple(i + 1 for i in range(5) if not still[i])
+            if changed and still[5]:
+                expected[feature] = (changed, loss(tiny_lm, retained) - clean)
     assert expected
     assert {c.feature: c.changes for c in found} == {feature: changes for feature, (changes, _) in expected.items()}
     for candidate in found:
         assert candidate.loss_added == pytest.approx(expected[candidate.feature][1], abs=1e-6)
     assert [c.loss_added for c in found] == sorted(c.loss_added for c in found)
+    assert told["tried out"] == list(range(1, len(tried) + 1))
+    assert len(told["attributed"]) == len({len(way.prompt) for way in ways[:5]}) > 1
 
 
 def test_the_share_of_guarded_tokens_is_counted_by_context(tiny_lm, hooked, corpus):
@@ -243,11 +297,11 @@ def test_what_cannot_be_chosen_is_said(tiny_lm, hooked, corpus):
     with pytest.raises(UserError, match="percentile"):
         by_squares("s", counts, counts, percentile=101)
     make = lambda name, i: Add(sae=name, feature=i, activation=1)  # noqa: E731
-    ask = [question(tiny_lm, "def x(", 5)]
+    ask, none = (QuestionSet(name="q", questions=some) for some in (known_questions(tiny_lm)[:1], ()))
     with pytest.raises(UserError, match="no SAE 'other'"):
         by_attribution(tiny_lm, {"s": hooked}, "other", ask, ask, [], make)
     with pytest.raises(UserError, match="none of the 0 forget questions"):
-        by_attribution(tiny_lm, {"s": hooked}, "s", [], ask, [], make)
-    with pytest.raises(UserError, match="both the right and a wrong"):
-        Prompt((1, 2), 3, (3,))
+        by_attribution(tiny_lm, {"s": hooked}, "s", none, ask, [], make)
+    with pytest.raises(UserError, match="no retained text"):
+        by_attribution(tiny_lm, {"s": hooked}, "s", ask, ask, [], make)
     assert [c.feature for c in by_hand("s", [4, 2, 4])] == [4, 2]

@@ -79,10 +79,10 @@ def test_the_model_knows_every_fact_by_the_logits_of_transformers_own(facts: Fac
     model = AutoModelForCausalLM.from_pretrained(lm.source)
     with torch.no_grad():
         assert torch.equal(model(tokens[:, :4]).logits[:, -1].argmax(-1), tokens[:, 4])
-    assert right(lm, facts.forget).all()
+    assert right(lm, facts, facts.forget).all()
     wrong = facts.forget.copy()
     wrong[:, 4] = np.roll(np.arange(len(facts.words)), 1)[wrong[:, 4]]
-    assert not right(lm, wrong).any()
+    assert not right(lm, facts, wrong).any()
 
 
 @pytest.fixture(scope="module")
