@@ -12,13 +12,12 @@ from saebench.circuits.files import circuit_ids, circuit_path, delete_circuit, r
 from saebench.errors import UserError
 from store import StoreError
 from web.errors import ProblemError
+from web.files import Changed, state_of
 from web.models.circuits import CircuitSummary
 
 T = TypeVar("T")
 KEPT = 16
 """Things made of circuits that are kept, such as what is drawn of a large one."""
-Changed = tuple[int, int]
-"""A file's time and size."""
 
 
 class Member(NamedTuple):
@@ -113,11 +112,7 @@ class Circuits:
         return state
 
     def _changed(self, circuit_id: str) -> Changed | None:
-        try:
-            state = circuit_path(self._workspace, circuit_id).stat()
-        except FileNotFoundError:
-            return None
-        return state.st_mtime_ns, state.st_size
+        return state_of(circuit_path(self._workspace, circuit_id))
 
     def _read_now(self, circuit_id: str, _changed: Changed) -> Circuit:
         return read_circuit(self._workspace, circuit_id)

@@ -15,6 +15,7 @@ import orjson
 from store import StoreError
 from store.workspace import check_id
 from web.errors import ProblemError
+from web.files import Changed, checked_id, state_of
 from web.models.interventions import RunSummary, SavedSummary
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ RUNS, SAVED = "unlearning", "interventions"
 """Folders of a workspace."""
 RECIPES = "recipes"
 """Below that of the runs: what the dashboard was asked for."""
-Changed = tuple[int, int]
-"""A file's time and size."""
 
 
 class Interventions:
@@ -104,7 +103,7 @@ class Interventions:
             raise ProblemError(409, "That name is taken", cause, "Choose another.")
 
     def _all(self, folder: str) -> list[tuple[str, Changed]]:
-        found = ((path.stem, _state(path)) for path in sorted((self._workspace / folder).glob("*.json")))
+        found = ((path.stem, state_of(path)) for path in sorted((self._workspace / folder).glob("*.json")))
         return [(one, state) for one, state in found if state is not None]
 
     def _file(self, folder: str, name: str) -> Path:
@@ -112,7 +111,7 @@ class Interventions:
 
     def _there(self, folder: str, name: str, what: str) -> Changed:
         try:
-            state = _state(self._file(folder, check_id(name)))
+            state = state_of(self._file(folder, check_id(name)))
         except StoreError:
             state = None
         if state is None:
@@ -134,22 +133,6 @@ class Interventions:
         from saebench.interventions import read_interventions
 
         return read_interventions(self._workspace, set_id)
-
-
-def checked_id(asked: str) -> str:
-    """An id that can name a file. Raises ProblemError 422."""
-    try:
-        return check_id(asked)
-    except StoreError as error:
-        raise ProblemError(422, "That cannot be an id", f"id: {error}.") from None
-
-
-def _state(path: Path) -> Changed | None:
-    try:
-        state = path.stat()
-    except OSError:
-        return None
-    return state.st_mtime_ns, state.st_size
 
 
 def _row(path: Path, _changed: Changed, read: Callable[[str, Any], Any]) -> Any:

@@ -17,6 +17,7 @@ from store import Catalog, FeatureStore, Relation
 from store.names import full_names
 from web.circuits import Circuits
 from web.errors import ProblemError
+from web.files import Changed, state_of
 from web.metrics import Metrics
 from web.search import FOUND, conditions
 from web.unlearning import Interventions
@@ -90,7 +91,8 @@ class Workspace:
 
     def config(self, sae_id: str) -> Row:
         """An SAE's config.yaml; empty where there is none."""
-        return _config(*_file(self.path / "saes" / sae_id / "config.yaml"))
+        path = self.path / "saes" / sae_id / "config.yaml"
+        return _config(path, state_of(path))
 
     def metrics(self, sae_id: str) -> list[Row]:
         """An SAE's training metrics so far."""
@@ -162,17 +164,8 @@ async def workspace(request: Request) -> Workspace:
     return request.app.state.workspace
 
 
-def _file(path: Path) -> tuple[Path, int, int]:
-    """A file and what changes when it is written: what is read of it is kept until then."""
-    try:
-        state = path.stat()
-    except OSError:
-        return path, 0, 0
-    return path, state.st_mtime_ns, state.st_size
-
-
 @lru_cache(maxsize=64)
-def _config(path: Path, _changed: int, _size: int) -> Row:
+def _config(path: Path, _changed: Changed | None) -> Row:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):

@@ -8,9 +8,8 @@ from pydantic import ValidationError
 from saebench.circuits.sets import KIND
 from saebench.circuits.tasks import Pair, Task, read_task, write_task
 from saebench.circuits.tasks.files import task_names, task_path
-from store import StoreError
-from store.workspace import check_id
 from web.errors import ProblemError
+from web.files import checked_id
 from web.models.circuits import CircuitsPage, NewCircuit, SetSummary
 from web.workspace import Workspace
 
@@ -106,11 +105,7 @@ def _free_id(here: Workspace, asked: str, default: str) -> str:
     taken = {row.id for row in here.circuits.summaries()} | RESERVED
     if not asked:
         return next(name for n in range(1, 10**6) if (name := default if n == 1 else f"{default}-{n}") not in taken)
-    try:
-        check_id(asked)
-    except StoreError as error:
-        raise ProblemError(422, "That cannot be an id", f"id: {error}.") from None
-    if asked in taken:
+    if checked_id(asked) in taken:
         raise ProblemError(409, "That id is taken", f"This workspace has a circuit {asked!r}.", "Choose another id.")
     return asked
 
