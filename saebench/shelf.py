@@ -70,6 +70,21 @@ class Shelf(Generic[Model]):
             file.write(made.model_dump_json(indent=self.indent).encode())
         return path
 
+    def delete(self, workspace: Path, identifier: str) -> None:
+        """Take one away for good, damaged or not. What an unfinished one of its name has done so far stays.
+
+        Raises:
+            UserError: there is none of this name, or it cannot be removed.
+            StoreError: an id that can name none.
+        """
+        path = self.path(workspace, identifier)
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            raise self.absent(workspace, identifier) from None
+        except OSError as error:
+            raise UserError(f"cannot delete {path}: {error.strerror or error}") from None
+
     def absent(self, workspace: Path, identifier: str) -> UserError:
         """The error where there is none of a name."""
         known = ", ".join(self.ids(workspace)) or "none"

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from saebench.circuits.graph import Circuit
-from saebench.errors import UserError
 from saebench.shelf import Shelf
 
 _SHELF = Shelf("circuits", Circuit, "circuit", "no circuit: {}; delete it and find the circuit again")
@@ -56,13 +55,7 @@ def delete_circuit(workspace: Path, circuit_id: str) -> None:
         UserError: there is none of this name, or it cannot be removed.
         StoreError: an id that can name none.
     """
-    path = circuit_path(workspace, circuit_id)
-    try:
-        path.unlink()
-    except FileNotFoundError:
-        raise _SHELF.absent(workspace, circuit_id) from None
-    except OSError as error:
-        raise UserError(f"cannot delete {path}: {error.strerror or error}") from None
+    _SHELF.delete(workspace, circuit_id)
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from saebench.cli import (
     explain,
     harvest,
     index,
+    interventions,
     map,
     serve,
     steer,
@@ -51,6 +52,7 @@ app.command("recipe")(describe.command)
 app.add_typer(circuit.app, name="circuit")
 app.add_typer(store.app, name="store")
 app.add_typer(unlearn.app, name="unlearn")
+app.add_typer(interventions.app, name="interventions")
 
 
 def _version(asked: bool) -> None:

@@ -23,7 +23,12 @@ from saebench.interventions.kinds import (
     Zero,
 )
 from saebench.interventions.opened import OpenedInterventions, make_set, open_interventions, open_saes
-from saebench.interventions.sets import InterventionSet, read_interventions, write_interventions
+from saebench.interventions.sets import (
+    InterventionSet,
+    delete_interventions,
+    read_interventions,
+    write_interventions,
+)
 from saebench.interventions.where import Condition, Fires, Often, Tokens
 
 __all__ = [
@@ -47,6 +52,7 @@ __all__ = [
     "Tokens",
     "Zero",
     "compare_next",
+    "delete_interventions",
     "generate",
     "intervened",
     "make_set",

@@ -95,6 +95,16 @@ def read_file(path: Path) -> InterventionSet:
         raise UserError(f"{path} is {_SHELF.damaged.format(said)}") from None
 
 
+def delete_interventions(workspace: Path, set_id: str) -> None:
+    """Take a set away for good, damaged or not.
+
+    Raises:
+        UserError: there is none of this name, or it cannot be removed.
+        StoreError: an id that can name none.
+    """
+    _SHELF.delete(workspace, set_id)
+
+
 def write_interventions(workspace: Path | str, kept: InterventionSet) -> Path:
     """Keep a set under its id, instead of one that is there. Raises UserError where it cannot be written."""
     return _SHELF.write(Path(workspace), kept.id, kept)

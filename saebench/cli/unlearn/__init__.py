@@ -2,8 +2,8 @@
 
 import typer
 
-from saebench.cli.unlearn import known, list_, questions, run
+from saebench.cli.unlearn import delete, known, list_, questions, run
 
 app = typer.Typer(help="Make questions on a topic, unlearn it, see the price.", no_args_is_help=True)
-for verb in (run, questions, known, list_):
+for verb in (run, questions, known, list_, delete):
     app.command(verb.__name__.rpartition(".")[2].rstrip("_"))(verb.command)

@@ -5,6 +5,7 @@ from rich.text import Text
 
 from saebench.cli.options import DEFAULT_WORKSPACE, WorkspaceDir
 from saebench.cli.progress import console
+from saebench.errors import UserError
 from saebench.interventions.unlearning import read_result, result_ids
 
 
@@ -16,10 +17,18 @@ def command(workspace: WorkspaceDir = DEFAULT_WORKSPACE) -> None:
         return
     table = Table("run", "forget", "treatment", "forget right", "controls right", box=None)
     table.columns[0].no_wrap = True  # an id is there to be typed
+    damaged = []
     for result_id in ids:
-        found = read_result(workspace, result_id)
+        try:
+            found = read_result(workspace, result_id)
+        except UserError as error:
+            damaged.append(str(error))
+            continue
         picked = found.picked
         shares = (f"{picked.scores.forget.value:.1%}", f"{picked.scores.controls.value:.1%}")
         treated = f"{picked.treatment} {picked.strength:g}"
         table.add_row(*map(Text, (found.id, ", ".join(found.config.forget), treated, *shares)))
-    console.print(table)
+    if table.row_count:
+        console.print(table)
+    for problem in damaged:
+        console.print(problem, markup=False)

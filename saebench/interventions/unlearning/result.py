@@ -166,3 +166,14 @@ def read_result(workspace: Path, result_id: str) -> UnlearningResult:
 def write_result(workspace: Path, result: UnlearningResult) -> Path:
     """Keep a result under its id, instead of one that is there. Raises UserError where it cannot be written."""
     return _SHELF.write(workspace, result.id, result)
+
+
+def delete_result(workspace: Path, result_id: str) -> None:
+    """Take a result away for good, damaged or not. The interventions that it saved stay, and so does what an unfinished
+    run of its name has done so far.
+
+    Raises:
+        UserError: there is none of this name, or it cannot be removed.
+        StoreError: an id that can name none.
+    """
+    _SHELF.delete(workspace, result_id)
