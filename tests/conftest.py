@@ -1,6 +1,7 @@
 """A tiny random GPT-2 with its own tokenizer, in a Hugging Face folder: real code paths, milliseconds a pass."""
 
 import os
+import shutil
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub loads: a test never waits for the network
@@ -36,6 +37,12 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def tiny_without_weights(tiny_folder: Path, tmp_path: Path) -> Path:
+    """The folder of that model without its weights: whatever opens it fails."""
+    return Path(shutil.copytree(tiny_folder, tmp_path / "no-weights", ignore=shutil.ignore_patterns("*.safetensors")))
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,8 @@ from saebench.cli.trained import model_of, open_sae
 from saebench.errors import UserError
 from saebench.interventions.apply import Hooked
 from saebench.interventions.dreaming import DreamConfig, Window, best_windows, dream
-from saebench.interventions.dreaming.dream import made_with
+from saebench.interventions.dreaming.dream import check_length, made_with
+from saebench.lm.tokenizer import context_length, load_tokenizer
 from store import Dream, DreamPrompt, FeatureStore, find_dream, write_dream
 
 SHOWN = 12
@@ -38,6 +39,9 @@ def run(
     if not 0 <= feature < trained.sae.n_latents:
         raise UserError(f"SAE {trained.id} has no feature {feature}; it has 0 to {trained.sae.n_latents - 1}")
     source, windows = corpus_windows(workspace, trained.id, feature, config, corpus)
+    name = trained.provenance["model"]["name"]
+    if (length := context_length(name)) is not None:
+        check_length(config, load_tokenizer(name).bos_token_id is not None, length)
     lm, hooked = model_of(trained), Hooked(trained.sae, trained.hook_point)
     made_from = made_with(lm, hooked, config, seed)
     done = find_dream(workspace, trained.id, feature)

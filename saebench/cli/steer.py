@@ -35,13 +35,12 @@ from saebench.interventions import (
     generate,
     intervened,
     make_set,
-    open_saes,
     read_interventions,
     write_interventions,
 )
-from saebench.interventions.opened import open_set
+from saebench.interventions.generation import check_prompt
+from saebench.interventions.opened import checked, checked_set
 from saebench.interventions.sets import read_file, set_ids
-from saebench.lm import LanguageModel
 from store import FeatureStore
 from store.workspace import check_id
 
@@ -105,11 +104,13 @@ def command(
         raise UserError("--corpus goes with --max")
     kept = None if interventions is None else _saved(workspace, interventions)
     if kept is not None:
-        opened = open_set(workspace, kept)
+        ready = checked_set(workspace, kept)
     else:
         [(option, value)] = _one(asked).items()
         own = _made(workspace, chosen_sae(workspace, sae), feature, option, float(value), above, often, max, corpus)
-        opened = _opened(workspace, own)
+        ready = checked(workspace, own)
+    check_prompt(ready.model["name"], prompt, tokens)
+    opened = ready.open()
     before = generate(opened.lm, prompt, tokens, temperature, seed)
     with intervened(*opened):
         after = generate(opened.lm, prompt, tokens, temperature, seed)
@@ -177,44 +178,39 @@ def _saved(workspace: Path, wanted: str) -> InterventionSet:
     return read_file(Path(wanted)) if wanted.endswith(".json") else read_interventions(workspace, wanted)
 
 
-def _opened(workspace: Path, own: Sequence[Intervention]) -> OpenedInterventions:
-    lm, saes = open_saes(workspace, *dict.fromkeys(one.sae for one in own))
-    return OpenedInterventions(lm, own, saes)
-
-
 def _show(opened: OpenedInterventions, prompt: str, before: Generated, after: Generated, as_json: bool) -> None:
     """Print both continuations and the likeliest next tokens."""
-    lm = opened.lm
+    pieces = vocabulary(opened.lm.tokenizer)
     rows, divergence = compare_next(before.logits, after.logits, SHOWN)
     if as_json:
         data = {
             "prompt": prompt,
             "interventions": [one.model_dump(mode="json") for one in opened.interventions],
-            "before": _text(lm, before),
-            "after": _text(lm, after),
-            "next": [{"token": _piece(lm, one), "before": one.before, "after": one.after} for one in rows],
+            "before": _text(pieces, before),
+            "after": _text(pieces, after),
+            "next": [{"token": _piece(pieces, one), "before": one.before, "after": one.after} for one in rows],
             "divergence": divergence,
         }
         print(json.dumps(data, ensure_ascii=False, indent=1))
         return
     for label, found in (("without", before), ("with", after)):
         console.rule(label, align="left")
-        console.print(Text(prompt, style="dim") + Text(_text(lm, found)))
+        console.print(Text(prompt, style="dim") + Text(_text(pieces, found)))
     console.rule()
     table = Table("next token", box=None, pad_edge=False)
     for heading in ("without", "with"):
         table.add_column(heading, justify="right")
     for one in rows:
-        table.add_row(Text(repr(_piece(lm, one))), f"{one.before:.2%}", f"{one.after:.2%}")
+        table.add_row(Text(repr(_piece(pieces, one))), f"{one.before:.2%}", f"{one.after:.2%}")
     console.print(table)
     console.print(f"KL(without ‖ with) of the next token: {divergence:.4f} nats")
     if torch.equal(before.logits, after.logits) and torch.equal(before.tokens, after.tokens):
         console.print("nothing changed: on this text the features do not fire, or the condition is not met")
 
 
-def _text(lm: LanguageModel, found: Generated) -> str:
-    return b"".join(vocabulary(lm.tokenizer)[token] for token in found.tokens.tolist()).decode(errors="replace")
+def _text(pieces: Sequence[bytes], found: Generated) -> str:
+    return b"".join(pieces[token] for token in found.tokens.tolist()).decode(errors="replace")
 
 
-def _piece(lm: LanguageModel, one: Next) -> str:
-    return vocabulary(lm.tokenizer)[one.token].decode(errors="replace")
+def _piece(pieces: Sequence[bytes], one: Next) -> str:
+    return pieces[one.token].decode(errors="replace")

@@ -21,6 +21,7 @@ from saebench.interventions.site import Site
 from saebench.lm import LanguageModel
 from saebench.lm.tokenizer import special_ids
 from saebench.saes import SAE
+from saebench.training.trained import Trained
 
 
 class Hooked(NamedTuple):
@@ -66,7 +67,7 @@ def intervened(
     return lm.edited(sites)
 
 
-def check(interventions: Sequence[Intervention], saes: Mapping[str, Hooked]) -> None:
+def check(interventions: Sequence[Intervention], saes: Mapping[str, Hooked | Trained]) -> None:
     """Raise UserError unless the SAEs of interventions and of their conditions are there and have their features."""
     asked = [(one.sae, one.features) for one in interventions]
     asked += [(one.sae, one.features) for one in asked_of(interventions)]

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from saebench.corpus.tokenization import SourceTokenizer
 from saebench.errors import UserError
 from saebench.lm import LanguageModel
+from saebench.lm.tokenizer import context_length, load_tokenizer
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,7 @@ def generate(
         UserError: nothing to continue, too long for the model's context, or logits that are not finite.
     """
     prompt = prompt_tokens(lm, prompt) if isinstance(prompt, str) else prompt
-    if not len(prompt):
-        raise UserError("there is no token to continue; give a prompt")
-    if len(prompt) + n_tokens > lm.context_length:
-        raise UserError(
-            f"{len(prompt)} tokens of prompt and {n_tokens} more do not fit the model's context of {lm.context_length}"
-        )
+    _check_length(len(prompt), n_tokens, lm.context_length)
     generator = torch.Generator().manual_seed(seed)
     logits, _, cache = lm.run(prompt[None])
     first = finite(logits[0, -1])
@@ -67,9 +64,33 @@ def generate(
 
 def prompt_tokens(lm: LanguageModel, text: str) -> Int[Tensor, " prompt"]:
     """A text as the model reads it: behind its begin token, where it has one."""
-    [(ids, _)] = SourceTokenizer(lm.tokenizer).encode([text])
-    begin = lm.tokenizer.bos_token_id
-    return torch.tensor([*([] if begin is None else [begin]), *ids.tolist()], dtype=torch.long)
+    return torch.tensor(_tokens(lm.tokenizer, text), dtype=torch.long)
+
+
+def check_prompt(model: str, text: str, n_tokens: int) -> None:
+    """Raise UserError if a text and its continuation do not fit a model; only its tokenizer is opened.
+
+    Args:
+        model: as `load_lm` takes it.
+        text: the prompt.
+        n_tokens: how many are to follow.
+    """
+    length = context_length(model)
+    if length is not None:
+        _check_length(len(_tokens(load_tokenizer(model), text)), n_tokens, length)
+
+
+def _tokens(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    [(ids, _)] = SourceTokenizer(tokenizer).encode([text])
+    begin = tokenizer.bos_token_id
+    return [*([] if begin is None else [begin]), *ids.tolist()]
+
+
+def _check_length(n_prompt: int, n_tokens: int, length: int) -> None:
+    if not n_prompt:
+        raise UserError("there is no token to continue; give a prompt")
+    if n_prompt + n_tokens > length:
+        raise UserError(f"{n_prompt} tokens of prompt and {n_tokens} more do not fit the model's context of {length}")
 
 
 def finite(logits: Float[Tensor, " vocab"]) -> Float[Tensor, " vocab"]:

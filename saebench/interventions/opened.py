@@ -1,17 +1,20 @@
 """SAEs and sets of interventions of a workspace, opened together with the model that they are made for."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from saebench.errors import UserError
-from saebench.files import file_sha256
 from saebench.interventions.apply import Hooked, check
+from saebench.interventions.gates import asked_of
 from saebench.interventions.kinds import Intervention
 from saebench.interventions.sets import InterventionSet, UsedSAE, read_interventions
 from saebench.lm import LanguageModel
 from saebench.saes.files import WEIGHTS
 from saebench.training.trained import Trained, open_same, read_trained
+from store.maps import weights_sha256
+from store.workspace import check_id
 
 
 class OpenedInterventions(NamedTuple):
@@ -22,13 +25,44 @@ class OpenedInterventions(NamedTuple):
     saes: Mapping[str, Hooked]
 
 
+@dataclass(frozen=True)
+class Checked:
+    """Interventions that fit their SAEs, before the model is opened, which takes longer than all the rest.
+
+    Attributes:
+        interventions: what to do, in order.
+        saes: by the names that they use.
+        model: provenance of the model.
+        reader: what was made for the model, in errors.
+    """
+
+    interventions: Sequence[Intervention]
+    saes: Mapping[str, Trained]
+    model: Mapping[str, str]
+    reader: str
+
+    def open(self) -> OpenedInterventions:
+        """All of it with the model. Raises UserError where that is not the one that they are for."""
+        lm = open_same(self.model, self.reader)
+        return OpenedInterventions(lm, self.interventions, {name: hooked(one, lm) for name, one in self.saes.items()})
+
+
 def open_saes(workspace: Path | str, *sae_ids: str) -> tuple[LanguageModel, dict[str, Hooked]]:
     """SAEs of a workspace by their ids (none named: all that are finished), and the model that they read.
 
     Raises:
         UserError: there is none, one is damaged, or they were trained on different models.
     """
-    workspace = Path(workspace)
+    lm, _, saes = _checked(read_saes(Path(workspace), *sae_ids), ()).open()
+    return lm, dict(saes)
+
+
+def read_saes(workspace: Path, *sae_ids: str) -> dict[str, Trained]:
+    """The same without the model.
+
+    Raises:
+        UserError: there is none, one is damaged, or they were trained on different models.
+    """
     known = sorted(path.parent.name for path in (workspace / "saes").glob(f"*/{WEIGHTS}"))
     for sae_id in sae_ids:
         if sae_id not in known:
@@ -43,8 +77,23 @@ def open_saes(workspace: Path | str, *sae_ids: str) -> tuple[LanguageModel, dict
     for other in others:
         if _model(other)["sha256"] != _model(first)["sha256"]:
             raise UserError(f"SAEs {first.id} and {other.id} read different models; name SAEs of one")
-    lm = open_same(_model(first), f"SAE {first.id}")
-    return lm, {sae_id: _hooked(one, lm) for sae_id, one in trained.items()}
+    return trained
+
+
+def checked(workspace: Path, interventions: Sequence[Intervention]) -> Checked:
+    """Interventions that name SAEs of a workspace by their ids.
+
+    Raises:
+        UserError: there is no such SAE or feature, one is damaged, or they were trained on different models.
+    """
+    names = [one.sae for one in interventions] + [asked.sae for asked in asked_of(interventions)]
+    return _checked(read_saes(workspace, *dict.fromkeys(names)), interventions)
+
+
+def _checked(saes: Mapping[str, Trained], interventions: Sequence[Intervention]) -> Checked:
+    check(interventions, saes)
+    first = next(iter(saes.values()))
+    return Checked(interventions, saes, _model(first), f"SAE {first.id}")
 
 
 def open_interventions(workspace: Path | str, set_id: str) -> OpenedInterventions:
@@ -59,6 +108,15 @@ def open_interventions(workspace: Path | str, set_id: str) -> OpenedIntervention
 
 def open_set(workspace: Path, kept: InterventionSet) -> OpenedInterventions:
     """As `open_interventions`, of a set that is read already."""
+    return checked_set(workspace, kept).open()
+
+
+def checked_set(workspace: Path, kept: InterventionSet) -> Checked:
+    """The interventions of a set.
+
+    Raises:
+        UserError: an SAE that is gone or not the one of the set, or reads another model; a feature that is not there.
+    """
     trained = {}
     for name, used in kept.saes.items():
         if reason := unusable(workspace, used):
@@ -70,18 +128,15 @@ def open_set(workspace: Path, kept: InterventionSet) -> OpenedInterventions:
             raise UserError(
                 f"interventions {kept.id!r} want SAE {used.id} at {used.hook_point}; it reads {one.hook_point}"
             )
-    lm = open_same(kept.model, f"interventions {kept.id!r}")
-    saes = {name: _hooked(one, lm) for name, one in trained.items()}
-    check(kept.interventions, saes)
-    return OpenedInterventions(lm, kept.interventions, saes)
+    check(kept.interventions, trained)
+    return Checked(kept.interventions, trained, kept.model, f"interventions {kept.id!r}")
 
 
 def unusable(workspace: Path, used: UsedSAE) -> str | None:
-    """Why the SAE of a set is not there as it was, if so, and what to do."""
-    weights = workspace / "saes" / used.id / WEIGHTS
-    if not weights.exists():
+    """Why the SAE of a set is not there as it was, if so, and what to do. Raises StoreError for an id of none."""
+    if not (workspace / "saes" / check_id(used.id) / WEIGHTS).exists():
         return f"SAE {used.id} is gone; train it again or restore its folder"
-    if file_sha256(weights) != used.sha256:
+    if weights_sha256(workspace, used.id) != used.sha256:
         return f"SAE {used.id} has changed since they were saved (its weights have another sha256); restore it"
     return None
 
@@ -132,5 +187,6 @@ def _model(trained: Trained) -> dict[str, str]:
     return model
 
 
-def _hooked(trained: Trained, lm: LanguageModel) -> Hooked:
+def hooked(trained: Trained, lm: LanguageModel) -> Hooked:
+    """An SAE where the model can be intervened on with it."""
     return Hooked(trained.sae.to(lm.device), trained.hook_point, lm.sha256)

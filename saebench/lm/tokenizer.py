@@ -1,4 +1,4 @@
-"""The tokenizer of a model, without its weights."""
+"""What is known of a model without its weights: its tokenizer, and how much it reads."""
 
 from pathlib import Path
 
@@ -32,6 +32,24 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"cannot open tokenizer {name!r}: {reason}") from None
     return opened
+
+
+def context_length(name: str) -> int | None:
+    """How many tokens a model reads, as its configuration says it and TransformerBridge takes it; None where it does
+    not, or cannot be read: opening the model says why.
+
+    Args:
+        name: as `load_lm` takes it.
+    """
+    import transformers
+
+    path = demo_folder() if name == "demo" else Path(name).expanduser()
+    try:
+        config = transformers.AutoConfig.from_pretrained(str(path) if path.is_dir() else name)
+    except Exception:  # transformers and huggingface_hub each raise their own kinds
+        return None
+    said = (getattr(config, field, None) for field in ("n_positions", "max_position_embeddings"))
+    return next((length for length in said if isinstance(length, int)), None)
 
 
 def special_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:

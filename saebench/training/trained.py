@@ -41,8 +41,10 @@ def read_trained(workspace: Path, sae_id: str) -> Trained:
     try:
         config = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
         provenance = config["provenance"]
+        if not {"name", "sha256", "arithmetic", "device"} <= provenance["model"].keys():
+            raise KeyError("model")
         return Trained(sae_id, folder, SAE.load(folder), provenance["hook_point"], provenance)
-    except (OSError, KeyError, TypeError, yaml.YAMLError):
+    except (OSError, KeyError, TypeError, AttributeError, yaml.YAMLError):
         raise UserError(f"{folder / CONFIG} does not say what the SAE was trained on; train it again") from None
     except ValueError as error:
         raise UserError(f"SAE {sae_id} cannot be opened: {error}") from None

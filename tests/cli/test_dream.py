@@ -91,6 +91,7 @@ def test_stopped_it_leaves_nothing(workspace: Path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--feature", "5"], "cannot open model"),
         (["--feature", "48"], "has no feature 48; it has 0 to 47"),
         (["--feature", "0"], "fires on none of the 162 prompts tried: it may be dead"),
         (["--feature", "5", "--sae", "nope"], "has no finished SAE 'nope'"),
@@ -99,7 +100,12 @@ def test_stopped_it_leaves_nothing(workspace: Path, monkeypatch, capsys):
         (["--feature", "5", "--corpus", "nope"], "has no finished index"),
     ],
 )
-def test_what_is_refused(workspace: Path, monkeypatch, capsys, words: list[str], message: str):
+def test_what_is_refused(workspace: Path, tiny_without_weights: Path, monkeypatch, capsys, words, message: str):
+    if "it may be dead" not in message:  # all else is said before the model is opened
+        config = workspace / "saes" / SAE_ID / "config.yaml"
+        made = yaml.safe_load(config.read_text())
+        made["provenance"]["model"]["name"] = str(tiny_without_weights)
+        config.write_text(yaml.safe_dump(made))
     code, _, error = run_line(monkeypatch, capsys, "dream", "-w", workspace, *SMALL, *words)
     assert code == 1
     assert message in error

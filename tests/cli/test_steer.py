@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from command_line import run_line
 from killing import finish
 from sample_text import SAMPLE
@@ -152,6 +153,33 @@ def test_what_cannot_be_done_is_one_line(workspace, steer, words, says: str):
     assert error.count("\n") == 0
     assert out == ""
     assert not (workspace / "interventions").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("def", "--add", 1, "--feature", 1, "--tokens", 5), "cannot open model"),
+        (("def", "--add", 1, "--feature", 96), "has no feature 96; it has 0 to 95"),
+        (("def", "--add", 1, "--feature", 1, "--sae", "other"), "no finished SAE 'other'"),
+        (("def", "--add", 1, "--feature", 1, "--max", "--corpus", "other"), "has no index of .* on corpus 'other'"),
+        (("def", "--add", 1, "--feature", 1, "--tokens", 40), r"\d tokens of prompt and 40 more do not fit .* of 32"),
+        (("def " * 40, "--add", 1, "--feature", 1), r"\d+ tokens of prompt and 40 more do not fit .* context of 32"),
+        (("def", "--interventions", "calm"), "has no feature 400; it has 0 to 95"),
+        (("def", "--interventions", "clam"), "no set of interventions 'clam'; it has: calm"),
+    ],
+)
+def test_what_is_misspelt_is_refused_without_the_model(
+    workspace, tiny_without_weights, monkeypatch, capsys, words, says: str
+):
+    path = kept(workspace)
+    path.write_text(path.read_text().replace('"feature": 4', '"feature": 400'))
+    [config] = workspace.glob("saes/*/config.yaml")
+    made = yaml.safe_load(config.read_text())
+    made["provenance"]["model"]["name"] = str(tiny_without_weights)
+    config.write_text(yaml.safe_dump(made))
+    code, _, error = run_line(monkeypatch, capsys, "steer", *words, "-w", workspace)
+    assert (code, len(error.splitlines())) == (1, 1)
+    assert re.search(says, error)
 
 
 def kept(workspace: Path) -> Path:

@@ -1,7 +1,7 @@
 """`saebench unlearn run`: take topics from a model by the features of an SAE, and say what it costs."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -9,32 +9,78 @@ from rich.table import Table
 from saebench.cli.options import DEFAULT_WORKSPACE, Overrides, RecipeFile, WorkspaceDir
 from saebench.cli.progress import console, track
 from saebench.cli.recipe import read_recipe
+from saebench.cli.trained import model_of, open_sae
 from saebench.errors import UserError
-from saebench.interventions import make_set, open_saes, write_interventions
+from saebench.interventions import make_set, write_interventions
+from saebench.interventions.opened import hooked
 from saebench.interventions.questions.topics import parse_topic
 from saebench.interventions.scores.bootstrap import Estimate
-from saebench.interventions.unlearning import UnlearnConfig, UnlearningResult, read_result, unlearn, write_result
-from saebench.interventions.unlearning.result import result_ids, work_folder
-from saebench.training.trained import read_trained
+from saebench.interventions.sets import set_ids
+from saebench.interventions.unlearning import (
+    UnlearnConfig,
+    UnlearningResult,
+    divide,
+    read_result,
+    result_ids,
+    unlearn,
+    write_result,
+)
+from saebench.interventions.unlearning.result import work_folder
+from saebench.interventions.unlearning.selection import listed
+from store import FeatureStore
+from store.workspace import check_id
 
 
-def run(workspace: Path, sae: str | None, config: UnlearnConfig, result_id: str | None = None) -> UnlearningResult:
-    """Unlearn with an SAE of a workspace, or find it done; the interventions are kept under the run's name."""
-    lm, saes = open_saes(workspace, *([sae] if sae else []))
-    if len(saes) > 1:
-        raise UserError(f"the workspace has several SAEs; choose one with --sae: {', '.join(saes)}")
-    ((name, hooked),) = saes.items()
-    found_id = result_id or f"{'-'.join(config.forget)}.{config.choose.method}"
-    made_from = {"settings": config.model_dump(mode="json"), "sae_sha256": read_trained(workspace, name).sha256}
-    if found_id in result_ids(workspace):
-        done = read_result(workspace, found_id)
-        if done.sae == name and {key: done.provenance.get(key) for key in made_from} == made_from:
+def run(
+    workspace: Path, sae: str | None, config: UnlearnConfig, result_id: str | None = None, replace: bool = False
+) -> UnlearningResult:
+    """Unlearn with an SAE of a workspace, or find it done; the interventions are kept under the run's name.
+
+    Raises:
+        UserError: what does not fit together, as far as possible before the model is opened; a run or interventions of
+            the same id that are others, unless they are to be replaced.
+        StoreError: an id that cannot be used.
+    """
+    trained = open_sae(workspace, sae)
+    found_id = check_id(result_id or f"{'-'.join(config.forget)}.{config.choose.method}")
+    made_from = {"settings": config.model_dump(mode="json"), "sae_sha256": trained.sha256}
+    if (done := _done(workspace, found_id, trained.id, made_from, replace)) is not None:
+        return done
+    if config.choose.list is not None:
+        with FeatureStore.open(workspace, threads=1) as store:
+            listed(store, config.choose.list, trained.id, trained.sae.n_latents)
+    divided = divide(config)
+    lm = model_of(trained)
+
+    def keep(result: UnlearningResult) -> None:
+        notes = f"unlearning {', '.join(config.forget)}: {result.picked.treatment} at {result.picked.strength:g}"
+        write_interventions(workspace, make_set(workspace, found_id, lm, result.picked.interventions, notes=notes))
+        write_result(workspace, result)
+
+    work = work_folder(workspace, found_id)
+    return unlearn(
+        lm, trained.id, hooked(trained, lm), config, divided, workspace, work, found_id, track, made_from, keep
+    )
+
+
+def _done(
+    workspace: Path, result_id: str, sae: str, made_from: dict[str, Any], replace: bool
+) -> UnlearningResult | None:
+    """The run of this name, if it is made of just these. Raises UserError where something else has its name, not to be
+    replaced.
+    """
+    if result_id in result_ids(workspace):
+        done = read_result(workspace, result_id)
+        if done.sae == sae and {key: done.provenance.get(key) for key in made_from} == made_from:
             return done
-    result = unlearn(lm, name, hooked, config, workspace, work_folder(workspace, found_id), found_id, track, made_from)
-    notes = f"unlearning {', '.join(config.forget)}: {result.picked.treatment} at {result.picked.strength:g}"
-    write_interventions(workspace, make_set(workspace, found_id, lm, result.picked.interventions, notes=notes))
-    write_result(workspace, result)
-    return result
+        what = f"an unlearning run {result_id!r} already, made of other settings or another SAE"
+    elif result_id in set_ids(workspace) and not work_folder(workspace, result_id).exists():
+        what = f"interventions {result_id!r} already, which no run saved"
+    else:
+        return None
+    if not replace:
+        raise UserError(f"workspace {workspace} has {what}; choose another --id, or add --replace")
+    return None
 
 
 def show(result: UnlearningResult, workspace: Path) -> None:
@@ -88,6 +134,9 @@ def command(
         str | None, typer.Option(help="Features by frequency, squares, attribution, or list:NAME of the workspace.")
     ] = None,
     id: Annotated[str | None, typer.Option(help="Name of the result; default: <topics>.<method>.")] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace a run or interventions of this id that are others.")
+    ] = False,
     set: Overrides = [],  # noqa: B006
 ) -> None:
     """Unlearn topics: choose features, intervene at several strengths, and score what is forgotten and what breaks."""
@@ -101,4 +150,4 @@ def command(
         overrides.append(f"unlearn.choose.method={method}")
         if name:
             overrides.append(f"unlearn.choose.list={name}")
-    show(run(workspace, sae, read_recipe(recipe, overrides).unlearn, id), workspace)
+    show(run(workspace, sae, read_recipe(recipe, overrides).unlearn, id, replace), workspace)

@@ -75,8 +75,7 @@ def rmu(
     if folder.exists():
         raise UserError(f"{folder} exists; name a new folder for the unlearned model")
     hook_point = f"blocks.{config.layer}.hook_resid_post"
-    if config.layer >= lm.n_layers:
-        raise UserError(f"model {lm.name!r} has {lm.n_layers} blocks, 0 to {lm.n_layers - 1}; set layer to one of them")
+    check_layer(lm, config)
     changed = copy.deepcopy(lm.plain)
     place = _place(lm, changed, hook_point)
     weights = projections(lm, changed, config)
@@ -98,6 +97,12 @@ def rmu(
         optimiser.step()
         on_step(step, Losses(float(steered.detach()), float(kept.detach())))
     return _opened(lm, changed, folder)
+
+
+def check_layer(lm: LanguageModel, config: RMUConfig) -> None:
+    """Raise UserError unless the model has the layer."""
+    if config.layer >= lm.n_layers:
+        raise UserError(f"model {lm.name!r} has {lm.n_layers} blocks, 0 to {lm.n_layers - 1}; set layer to one of them")
 
 
 def steering_vector(width: int, seed: int) -> Float[Tensor, " width"]:

@@ -59,12 +59,7 @@ def dream(
         UserError: no such feature, one that no prompt activates, an SAE or an index that does not fit the model, or
             more tokens than the model reads.
     """
-    begin = lm.tokenizer.bos_token_id is not None
-    if config.tokens + begin > lm.context_length:
-        raise UserError(
-            f"prompts of {config.tokens} tokens{' and the begin token' * begin} do not fit the model's context of "
-            f"{lm.context_length}; set dream.tokens lower"
-        )
+    check_length(config, lm.tokenizer.bos_token_id is not None, lm.context_length)
     if any(token >= lm.d_vocab for window in windows for token in window.tokens):
         raise UserError(f"the index on {corpus} holds tokens that this model does not have; index the SAE again")
     prompts = Prompts(lm, Target(hooked, feature))
@@ -101,6 +96,15 @@ def dream(
         examples=sorted(examples, key=lambda one: -one.activation),
         provenance=made_with(lm, hooked, config, seed) | {"sae": sae_id, "sha256": sae_sha256},
     )
+
+
+def check_length(config: DreamConfig, begin: bool, length: int) -> None:
+    """Raise UserError if prompts, behind a begin token where there is one, are longer than what the model reads."""
+    if config.tokens + begin > length:
+        raise UserError(
+            f"prompts of {config.tokens} tokens{' and the begin token' * begin} do not fit the model's context of "
+            f"{length}; set dream.tokens lower"
+        )
 
 
 def made_with(lm: LanguageModel, hooked: Hooked, config: DreamConfig, seed: int) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """What else an intervention changes: accuracy of each topic, questions that turn, tokens predicted otherwise."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
 
+from saebench.corpus import Contexts
 from saebench.corpus.tokenization import vocabulary
 from saebench.errors import UserError
 from saebench.interventions.questions.asking import Answers
@@ -13,6 +15,9 @@ from saebench.interventions.questions.format import QuestionSet
 from saebench.interventions.scores.bootstrap import Estimate, mean_of
 from saebench.interventions.scores.loss import Compared
 from saebench.lm import LanguageModel
+
+LEAST = 10
+"""Times that a text must have a token, so that a mean over them says something."""
 
 
 class TopicChange(BaseModel):
@@ -89,7 +94,18 @@ def flips(questions: QuestionSet, before: Answers, after: Answers) -> list[Flip]
     return sorted(turned, key=lambda flip: -abs(flip.margin_after - flip.margin_before))
 
 
-def token_changes(lm: LanguageModel, blocks: Iterable[Compared], least: int = 10, most: int = 50) -> list[TokenChange]:
+def check_often(contexts: Iterable[Contexts], least: int = LEAST) -> None:
+    """Raise UserError if `token_changes` could say nothing of a text, in which no token is predicted so often."""
+    counts = Counter[int]()
+    for block in contexts:
+        counts.update(block.tokens[:, 1:][~block.special[:, 1:]].tolist())
+    if max(counts.values(), default=0) < least:
+        raise _too_few(least)
+
+
+def token_changes(
+    lm: LanguageModel, blocks: Iterable[Compared], least: int = LEAST, most: int = 50
+) -> list[TokenChange]:
     """The tokens that an intervention makes harder or easier to predict, largest mean change first.
 
     Args:
@@ -108,7 +124,7 @@ def token_changes(lm: LanguageModel, blocks: Iterable[Compared], least: int = 10
         sums.index_add_(1, targets, torch.stack([after - before, before, torch.ones_like(before)]))
     often = (sums[2] >= least).nonzero()[:, 0]
     if not len(often):
-        raise UserError(f"the text has no token {least} times; measure on more text, or ask for fewer times")
+        raise _too_few(least)
     added, before, count = sums[0, often] / sums[2, often], sums[1, often] / sums[2, often], sums[2, often]
     texts = vocabulary(lm.tokenizer)
     order: Sequence[int] = added.abs().argsort(descending=True, stable=True)[:most].tolist()
@@ -122,6 +138,10 @@ def token_changes(lm: LanguageModel, blocks: Iterable[Compared], least: int = 10
         )
         for i in order
     ]
+
+
+def _too_few(least: int) -> UserError:
+    return UserError(f"the text has no token {least} times; measure on more text, or ask for fewer times")
 
 
 def _check_same(questions: QuestionSet, before: Answers, after: Answers) -> None:

@@ -1,6 +1,7 @@
 """Unlearning: take topics from a model by its features, and say what else it costs."""
 
 from saebench.interventions.unlearning.config import ChoosingConfig, Treatment, UnlearnConfig
+from saebench.interventions.unlearning.material import divide
 from saebench.interventions.unlearning.result import (
     UnlearningResult,
     delete_result,
@@ -16,6 +17,7 @@ __all__ = [
     "UnlearnConfig",
     "UnlearningResult",
     "delete_result",
+    "divide",
     "read_result",
     "result_ids",
     "unlearn",

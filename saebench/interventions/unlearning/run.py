@@ -14,8 +14,10 @@ from typing import Any
 from pydantic import BaseModel
 
 import saebench
+from saebench.errors import UserError
 from saebench.interventions.apply import Hooked, intervened
 from saebench.interventions.baselines import ablated, difference_of_means, rmu
+from saebench.interventions.baselines.rmu import check_layer
 from saebench.interventions.baselines.weights import weights_of
 from saebench.interventions.choosing import Candidate, by_frequency, firings_on
 from saebench.interventions.kinds import ClampActive
@@ -32,10 +34,11 @@ from saebench.interventions.scores import (
     scores,
     unlearning_score,
 )
+from saebench.interventions.scores.side_effects import check_often
 from saebench.interventions.unlearning import selection
 from saebench.interventions.unlearning.config import Treatment, UnlearnConfig
 from saebench.interventions.unlearning.evidence import samples, side_effects
-from saebench.interventions.unlearning.material import Material, divide, gather
+from saebench.interventions.unlearning.material import Divided, Material, gather
 from saebench.interventions.unlearning.result import Curve, Picked, UnlearningResult
 from saebench.interventions.unlearning.treatments import Chosen, interventions
 from saebench.lm import LanguageModel
@@ -61,6 +64,7 @@ class Run:
         sae: str,
         hooked: Hooked,
         config: UnlearnConfig,
+        divided: Divided,
         workspace: Path,
         work: Path,
         track: Track,
@@ -68,7 +72,7 @@ class Run:
         self.lm, self.sae, self.hooked, self.config = lm, sae, hooked, config
         self.saes: Mapping[str, Hooked] = {sae: hooked}
         self.workspace, self.work, self.track = workspace, work, track
-        self.divided = divide(config)
+        self.divided = divided
 
     @cached_property
     def questions(self) -> QuestionSet:
@@ -211,11 +215,13 @@ def unlearn(
     sae: str,
     hooked: Hooked,
     config: UnlearnConfig,
+    divided: Divided,
     workspace: Path,
     work: Path,
     result_id: str,
     track: Track = silent,
     provenance: Mapping[str, Any] | None = None,
+    keep: Callable[[UnlearningResult], None] = lambda _: None,
 ) -> UnlearningResult:
     """Unlearn topics of a corpus and say what it costs. Stopped at any moment, the same call goes on.
 
@@ -224,22 +230,26 @@ def unlearn(
         sae: name of the SAE.
         hooked: the SAE and where it reads.
         config: how.
+        divided: the documents: `divide(config)`, which needs no model.
         workspace: for lists of features.
         work: folder for what is done so far, removed at the end.
         result_id: name of the result.
         track: is told how far it is.
         provenance: kept in the result; what was made from another is begun anew.
+        keep: keeps the result. It is called before what is done so far is removed, so that a kill loses neither.
 
     Raises:
-        UserError: topics that overlap or are empty, no question that the model gets right, no feature that fits,
+        UserError: settings that the model cannot be run with, no question that it gets right, no feature that fits,
             strengths that overflow, another process at work on it.
     """
+    check_model(lm, config)
     about = {
         "model": lm.provenance, "sae": sae, "settings": config.model_dump(mode="json"), "code": saebench.__version__,
         **(provenance or {}),
     }  # fmt: skip
     with opened_work(work, about, f"another process is working on {result_id}; wait for it, or choose another --id"):
-        run = Run(lm, sae, hooked, config, workspace, work, track)
+        run = Run(lm, sae, hooked, config, divided, workspace, work, track)
+        check_often(run.material.exam.neutral)
         chosen = run.chosen(run.candidates, config.treatments)
         curves = [run.treated(treatment, chosen, treatment.kind) for treatment in config.treatments]
         curves += run.baselines()
@@ -261,5 +271,17 @@ def unlearn(
             curves=tuple(curves), saebench=score, picked=picked, side_effects=changed, samples=tuple(continued),
             provenance={**about, "questions": run.questions.sha256, "exam": exam.about},
         )  # fmt: skip
-    shutil.rmtree(work, ignore_errors=True)
+        keep(result)
+        shutil.rmtree(work, ignore_errors=True)
     return result
+
+
+def check_model(lm: LanguageModel, config: UnlearnConfig) -> None:
+    """Raise UserError for settings that a model cannot be run with, which would show only after hours of work."""
+    if RMU in config.baselines:
+        check_layer(lm, config.rmu)
+    if config.samples and config.sample_tokens >= lm.context_length:
+        raise UserError(
+            f"continuations of {config.sample_tokens} tokens do not fit the model's context of {lm.context_length}; "
+            "set unlearn.sample_tokens lower"
+        )

@@ -7,6 +7,7 @@ import numpy as np
 from saebench.errors import UserError
 from saebench.interventions.apply import Hooked
 from saebench.interventions.choosing import Candidate, by_attribution, by_frequency, by_squares, from_list, random_like
+from saebench.interventions.choosing.candidates import check_features
 from saebench.interventions.choosing.guard import retained_share
 from saebench.interventions.kinds import ClampActive
 from saebench.interventions.unlearning.config import UnlearnConfig
@@ -53,7 +54,7 @@ def candidates(
         found = by_squares(sae, forget, retain, how.n, how.percentile)
     elif how.method == "list":
         with store() as opened:
-            found = [one for one in from_list(opened, str(how.list)) if one.sae == sae][: how.n]
+            found = listed(opened, str(how.list), sae, saes[sae].sae.n_latents)[: how.n]
     else:
         units = units_of(forget)
 
@@ -78,6 +79,19 @@ def candidates(
         )
         for one in known
     ]
+
+
+def listed(store: FeatureStore, name: str, sae: str, n_latents: int) -> list[Candidate]:
+    """The features of an SAE on a list of the workspace.
+
+    Raises:
+        UserError: there is no such list, none of its features is of the SAE, or one is beyond its latents.
+    """
+    found = [one for one in from_list(store, name) if one.sae == sae]
+    if not found:
+        raise UserError(f"list {name!r} has no feature of {sae}; add some, or choose another list")
+    check_features([one.feature for one in found], n_latents)
+    return found
 
 
 def chosen(

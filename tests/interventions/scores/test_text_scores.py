@@ -24,6 +24,7 @@ from saebench.interventions.scores import (
     topic_changes,
 )
 from saebench.interventions.scores import loss as loss_module
+from saebench.interventions.scores.side_effects import check_often
 from saebench.lm import LanguageModel
 from saebench.saes import SAE, TopK
 
@@ -121,6 +122,10 @@ def test_the_table_of_tokens(tiny_lm: LanguageModel, blocks: list[Contexts]):
         assert row.text == tiny_lm.tokenizer.decode([row.token])
     with pytest.raises(UserError, match="the text has no token 100000 times"):
         token_changes(tiny_lm, compared(tiny_lm, under(tiny_lm, 5.0), blocks), least=100_000)
+    most = max(map(len, every.values()))
+    check_often(blocks, most)
+    with pytest.raises(UserError, match=f"the text has no token {most + 1} times"):
+        check_often(blocks, most + 1)
 
 
 MINE = QuestionSet(

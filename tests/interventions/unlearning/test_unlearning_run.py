@@ -3,7 +3,7 @@
 import shutil
 import sysconfig
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,19 +14,21 @@ from saebench.errors import UserError
 from saebench.interventions import Hooked, intervened
 from saebench.interventions.baselines import RMUConfig
 from saebench.interventions.questions import BuildConfig, ask, build_questions
-from saebench.interventions.scores import text_scores
+from saebench.interventions.scores import dose_response, text_scores
 from saebench.interventions.unlearning import (
     Treatment,
     UnlearnConfig,
     UnlearningResult,
+    divide,
     read_result,
     result_ids,
     unlearn,
     write_result,
 )
 from saebench.interventions.unlearning.config import ChoosingConfig
-from saebench.interventions.unlearning.material import Material, divide, gather
+from saebench.interventions.unlearning.material import Material, gather
 from saebench.interventions.unlearning.result import result_path
+from saebench.interventions.unlearning.treatments import Chosen, interventions
 from saebench.lm import LanguageModel
 from saebench.saes import SAE, TopK
 
@@ -102,7 +104,7 @@ def result(
         yield lambda _done: None
 
     def run() -> UnlearningResult:
-        return unlearn(lm, "s", hooked, config, work.parent, work, "json", stopping)
+        return unlearn(lm, "s", hooked, config, divide(config), work.parent, work, "json", stopping)
 
     with pytest.raises(StoppedError):
         run()
@@ -195,11 +197,42 @@ def test_a_result_is_kept_and_read_again(result: UnlearningResult, tmp_path: Pat
         ({"forget": {"one": ("shlex.py",)}}, r"topic 'one' has one document, shlex\.py: nothing is left to judge by"),
     ],
 )
-def test_topics_that_cannot_be_unlearned(
+def test_topics_that_cannot_be_unlearned(config: UnlearnConfig, changes: dict, message: str):
+    with pytest.raises(UserError, match=message) as error:
+        divide(config.model_copy(update=changes))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rmu": RMUConfig(layer=4)}, "has 4 blocks, 0 to 3; set layer to one of them"),
+        ({"sample_tokens": 256}, "continuations of 256 tokens do not fit the model's context of 256"),
+    ],
+)
+def test_what_the_model_cannot_do_is_said_before_anything_is_done(
     lm: LanguageModel, hooked: Hooked, config: UnlearnConfig, tmp_path: Path, changes: dict, message: str
 ):
-    logits = lm.run(torch.tensor([[1, 2, 3]]))[0]
-    with pytest.raises(UserError, match=message) as error:
-        unlearn(lm, "s", hooked, config.model_copy(update=changes), tmp_path, tmp_path / "work" / "x", "x")
+    with pytest.raises(UserError, match=message):
+        unlearn(lm, "s", hooked, config.model_copy(update=changes), divide(config), tmp_path, tmp_path / "w" / "x", "x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_strengths_that_overflow_leave_the_model_and_no_point(
+    result: UnlearningResult, lm: LanguageModel, hooked: Hooked, material: Material, tmp_path: Path
+):
+    """The largest strength that a recipe may have, of features whose units are a trillion: 1e18 is finite."""
+    features = tuple(one.feature for one in result.candidates)
+    chosen = Chosen("s", features, (1e12,) * len(features), None)
+    tokens, modules = torch.tensor([[1, 2, 3]]), [*lm.plain.modules(), *lm.bridge.modules()]
+    clean, hooks = lm.run(tokens)[0], [len(module._forward_hooks) for module in modules]
+
+    def at(strength: float) -> AbstractContextManager[None]:
+        return intervened(lm, interventions(Treatment(), chosen, strength), {"s": hooked})
+
+    with pytest.raises(UserError, match=r"activations at blocks\.2\..* overflow .*; use smaller strengths") as error:
+        dose_response(lm, at, [0, 999_999], material.exam, tmp_path / "clamp", {})
     assert "\n" not in str(error.value)
-    assert torch.equal(lm.run(torch.tensor([[1, 2, 3]]))[0], logits)
+    assert [len(module._forward_hooks) for module in modules] == hooks
+    assert torch.equal(lm.run(tokens)[0], clean)
+    assert [path.name for path in (tmp_path / "clamp").glob("point*")] == ["point.0.0.json"]
