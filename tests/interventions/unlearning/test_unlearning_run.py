@@ -103,8 +103,15 @@ def result(
             raise StoppedError
         yield lambda _done: None
 
+    def keep(made: UnlearningResult) -> None:
+        assert (work / "rmu.json").exists(), "nothing is removed before the result is kept"
+        made_kept.append(made)
+
+    made_kept: list[UnlearningResult] = []
+
     def run() -> UnlearningResult:
-        return unlearn(lm, "s", hooked, config, divide(config), work.parent, work, "json", stopping)
+        divided = divide(config)
+        return unlearn(lm, "s", hooked, config, divided, work.parent, work, "json", stopping, keep=keep)
 
     with pytest.raises(StoppedError):
         run()
@@ -120,6 +127,7 @@ def result(
         patch.setattr(Path, "replace", not_again)
         found = run()
     assert seen.count("questions") == 1
+    assert made_kept == [found]
     assert not work.exists()
     return found
 
