@@ -43,6 +43,10 @@ class Shelf(Generic[Model]):
         """Where an unfinished one keeps what is done so far. Raises StoreError for an id that can name none."""
         return self.folder(workspace) / ".work" / check_id(identifier)
 
+    def work_ids(self, workspace: Path) -> list[str]:
+        """The unfinished ones of a workspace, sorted."""
+        return sorted(path.name for path in (self.folder(workspace) / ".work").glob("*") if path.is_dir())
+
     def ids(self, workspace: Path) -> list[str]:
         """Those of a workspace, sorted."""
         return sorted(path.stem for path in self.folder(workspace).glob("*.json"))

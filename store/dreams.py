@@ -5,6 +5,7 @@ dreams is `saebench dream`; the store only keeps it.
 """
 
 import json
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from store.errors import StoreError, explained
 from store.files import write_atomically
 from store.maps import weights_sha256
-from store.workspace import check_id
+from store.workspace import check_id, index_files, indexes_folder
 
 
 @dataclass(frozen=True)
@@ -105,14 +106,68 @@ def find_dream(workspace: Path, sae: str, feature: int) -> Dream | None:
     path = dream_path(workspace, sae, feature)
     if not path.exists():
         return None
-    with explained("cannot read", path):
-        text = path.read_text(encoding="utf-8")
-    try:
-        found = _dream(json.loads(text))
-    except (ValueError, KeyError, TypeError) as error:
-        again = f"delete it and run `saebench dream --sae {sae} --feature {feature}`"
-        raise StoreError(f"{path} is no dream ({' '.join(str(error).split())[:80]}); {again}") from None
+    found = _read(path)
     return found if found.provenance.get("sha256") == weights_sha256(workspace, sae) else None
+
+
+def check_dreams(workspace: Path) -> Iterator[tuple[str, list[str]]]:
+    """The dreams of every SAE, one SAE after the other: its id and how many, and the problems found."""
+    folders = sorted(folder for folder in (workspace / "dreams").glob("*") if folder.is_dir())
+    indexes = index_files(indexes_folder(workspace))
+    for folder in folders:
+        paths = sorted(folder.glob("*.json"))
+        problems = [problem for path in paths for problem in _problems(workspace, path, indexes)]
+        yield f"{folder.name} ({len(paths)})", problems
+
+
+def forgotten_dreams(workspace: Path) -> Iterator[tuple[Path, str]]:
+    """Dreams that are never shown again, and why; damaged ones are `check_dreams`' to say."""
+    for path in sorted((workspace / "dreams").glob("*/*.json")):
+        try:
+            reason = _of_other_weights(workspace, path.parent.name, _read(path))
+        except StoreError:
+            continue
+        if reason:
+            yield path, reason
+
+
+def _problems(workspace: Path, path: Path, indexes: Collection[str]) -> Iterator[str]:
+    try:
+        found = _read(path)
+    except StoreError as error:
+        yield str(error)
+        return
+    sae = path.parent.name
+    again = f"`saebench dream --sae {sae} --feature {path.stem}`"
+    if (found.sae, str(found.feature)) != (sae, path.stem):
+        yield f"{path} is a dream of feature {found.feature} of {found.sae}; put it where it belongs, or run {again}"
+    elif reason := _of_other_weights(workspace, sae, found):
+        yield f"{path}: {reason}; run {again} anew, or `saebench store gc --yes` to remove it"
+    elif found.corpus is not None and f"{sae}.{found.corpus}" not in indexes:
+        yield (
+            f"{path}: its examples are of an index on {found.corpus} that is gone; make it again with `saebench index "
+            f"--sae {sae}`, or run {again} anew"
+        )
+
+
+def _of_other_weights(workspace: Path, sae: str, found: Dream) -> str | None:
+    """Why a dream is not of the weights that its SAE has now, if so."""
+    try:
+        same = found.provenance.get("sha256") == weights_sha256(workspace, sae)
+    except StoreError:
+        return "its SAE is gone"
+    return None if same else "it was dreamt with other weights than its SAE has now"
+
+
+def _read(path: Path) -> Dream:
+    """The dream of a file. Raises StoreError where it is none."""
+    with explained("cannot read", path):
+        text = path.read_bytes()
+    try:
+        return _dream(json.loads(text))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        again = f"delete it and run `saebench dream --sae {path.parent.name} --feature {path.stem}`"
+        raise StoreError(f"{path} is no dream ({' '.join(str(error).split())[:80]}); {again}") from None
 
 
 def write_dream(workspace: Path, dream: Dream) -> Path:

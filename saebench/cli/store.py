@@ -10,10 +10,10 @@ from saebench.cli.options import DEFAULT_WORKSPACE, WorkspaceDir
 from saebench.cli.progress import console
 from saebench.errors import UserError
 from saebench.harvest.manifest import Manifest, check_file
-from saebench.interventions.opened import unusable
-from saebench.interventions.sets import read_interventions, set_ids
+from saebench.interventions.check import check_runs, check_sets
 from store import FeatureStore
 from store.check import check_catalog, check_indexes, check_saes
+from store.dreams import check_dreams
 from store.garbage import find_garbage, remove_garbage
 
 app = typer.Typer(help="Check, tidy, export and import what a workspace holds.", no_args_is_help=True)
@@ -30,11 +30,13 @@ def check(workspace: WorkspaceDir = DEFAULT_WORKSPACE) -> None:
         ("index", check_indexes(workspace)),
         ("sae", check_saes(workspace)),
         ("harvest", _check_harvests(workspace)),
-        ("steering", _check_interventions(workspace)),
+        ("dream", check_dreams(workspace)),
+        ("unlearning", check_runs(workspace)),
+        ("interventions", check_sets(workspace)),
     ):
         for name, problems in results:
             verdict = "has no checksum" if problems is None else "NOT sound" if problems else "sound"
-            console.print(f"{kind:<9} {verdict}  {name}".rstrip(), markup=False)
+            console.print(f"{kind:<13} {verdict}  {name}".rstrip(), markup=False)
             for problem in problems or []:
                 console.print(f"  {problem}", markup=False)
             found += len(problems or [])
@@ -45,19 +47,6 @@ def check(workspace: WorkspaceDir = DEFAULT_WORKSPACE) -> None:
 def _check_harvests(workspace: Path) -> list[tuple[str, list[str]]]:
     """Every harvest and what is wrong with its shards."""
     return [(path.parent.name, _check_shards(path.parent)) for path in workspace.glob("harvests/*/manifest.json")]
-
-
-def _check_interventions(workspace: Path) -> list[tuple[str, list[str]]]:
-    """Every set of interventions and what is wrong with its file or its SAEs. People's work: never garbage."""
-    found = []
-    for set_id in set_ids(workspace):
-        try:
-            kept = read_interventions(workspace, set_id)
-            reasons = [unusable(workspace, used) for used in kept.saes.values()]
-            found.append((set_id, [f"interventions {set_id}: {reason}" for reason in reasons if reason]))
-        except UserError as error:
-            found.append((set_id, [str(error)]))
-    return found
 
 
 def _check_shards(folder: Path) -> list[str]:

@@ -214,7 +214,8 @@ def test_changed_and_missing_saes_are_refused_and_checked(monkeypatch, capsys, w
     assert "is gone" in refusal(workspace)
     code, out, _ = run_line(monkeypatch, capsys, "store", "check", "-w", workspace)
     assert code == 1
-    assert "interventions calm: SAE" in out
+    assert "interventions 'calm' cannot be applied: SAE" in out
+    assert "or delete them with `saebench interventions delete calm`" in out
 
 
 def test_a_set_for_another_model_or_hook_point_is_refused(workspace):

@@ -1,6 +1,7 @@
 """Damage done on purpose is found; what nothing refers to is found and nothing else."""
 
 import hashlib
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -224,3 +225,44 @@ def test_an_index_being_built_is_left_alone_until_its_process_is_gone(copied: Pa
     (one,) = find_garbage(copied)
     assert one.path == staging
     assert "would go on from here" in one.why
+
+
+WORK = """
+import sys, time
+from pathlib import Path
+from store.locks import acquire
+lock = acquire(Path(sys.argv[1]), 0)
+print("at work", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("folder", ["unlearning", "circuits"])
+def test_what_is_not_finished_is_left_alone_while_a_process_is_at_it(copied: Path, python: Callable, folder: str):
+    work = copied / folder / ".work" / "half.made"
+    work.mkdir(parents=True)
+    (work / "made_from.json").write_text("{}")
+    process = python(WORK, work.with_name("half.made.lock"))
+    assert process.stdout.readline() == "at work\n"
+    assert find_garbage(copied) == []
+    process.kill()
+    process.wait()
+    (one,) = find_garbage(copied)
+    assert (one.name, one.path) == (f"{folder}/.work/half.made", work)
+    assert "would go on from here" in one.why
+    assert remove_garbage(copied, [one]) == [one]
+    assert not work.exists()
+
+
+def test_what_a_killed_process_was_writing_is_garbage_after_a_while(copied: Path):
+    paths = [copied / place for place in ("unlearning/a.json.tmp", f"dreams/{SAE}/3.json.tmp", "maps/m.parquet.tmp")]
+    for path in paths:
+        path.parent.mkdir(parents=True)
+        path.write_text("{")
+    assert find_garbage(copied) == []  # somebody may be writing them
+    for path in paths:
+        os.utime(path, (0, 0))
+    found = find_garbage(copied)
+    assert {one.path for one in found} == set(paths)
+    assert {one.why for one in found} == {"left over from a process that was killed"}
+    assert remove_garbage(copied, found) == found

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from store import Dream, DreamExample, DreamPrompt, StoreError, find_dream, write_dream
-from store.dreams import dream_path
+from store.dreams import check_dreams, dream_path
+from store.garbage import find_garbage, remove_garbage
 from store.maps import weights_sha256
 
 SAE = "one.sae"
@@ -60,6 +61,38 @@ def test_a_damaged_file_is_said(workspace: Path, text: str):
     path.write_text(text)
     with pytest.raises(StoreError, match=r"is no dream .* run `saebench dream --sae one.sae --feature 7`"):
         find_dream(workspace, SAE, 7)
+
+
+def test_dreams_are_checked_and_those_that_are_never_shown_are_garbage(workspace: Path):
+    index = workspace / "indexes" / f"{SAE}.text.0123456789ab.duckdb"
+    index.parent.mkdir()
+    index.touch()
+    sound = write_dream(workspace, made(weights_sha256(workspace, SAE)))
+    assert list(check_dreams(workspace)) == [(f"{SAE} (1)", [])]
+    assert find_garbage(workspace) == []
+    other = sound.with_name("8.json")
+    other.write_text(sound.read_text())
+    ((_, [misplaced]),) = check_dreams(workspace)
+    assert f"{other} is a dream of feature 7 of {SAE}; put it where it belongs" in misplaced
+    other.write_text("{")
+    ((_, [damaged]),) = check_dreams(workspace)
+    assert "8.json is no dream" in damaged
+    assert find_garbage(workspace) == []
+    other.unlink()
+    index.unlink()
+    ((_, [lost]),) = check_dreams(workspace)
+    assert f"of an index on text that is gone; make it again with `saebench index --sae {SAE}`" in lost
+
+    (workspace / "saes" / SAE / "sae.safetensors").write_bytes(b"other weights")
+    ((_, [stale]),) = check_dreams(workspace)
+    assert "was dreamt with other weights than its SAE has now; run `saebench dream --sae one.sae --feature 7`" in stale
+    (workspace / "saes" / SAE / "sae.safetensors").unlink()
+    ((name, [gone]),) = check_dreams(workspace)
+    assert (name, "7.json: its SAE is gone" in gone) == (f"{SAE} (1)", True)
+    found = find_garbage(workspace)
+    assert [(one.name, one.why) for one in found] == [(f"dreams/{SAE}/7.json", "its SAE is gone")]
+    assert remove_garbage(workspace, found) == found
+    assert not sound.exists()
 
 
 def test_a_file_that_cannot_be_written(workspace: Path):

@@ -148,6 +148,11 @@ def work_folder(workspace: Path, result_id: str) -> Path:
     return _SHELF.work(workspace, result_id)
 
 
+def work_ids(workspace: Path) -> list[str]:
+    """The unfinished runs of a workspace, sorted."""
+    return _SHELF.work_ids(workspace)
+
+
 def result_ids(workspace: Path) -> list[str]:
     """The results of a workspace, sorted."""
     return _SHELF.ids(workspace)
