@@ -2,13 +2,8 @@
 
 import json
 import os
-import re
 import shutil
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -17,6 +12,7 @@ import pytest
 import synthetic
 from fastapi.testclient import TestClient
 from playwright.sync_api import Browser, expect
+from real_server import processes, serve, wait_for
 
 import web
 from saebench.errors import UserError
@@ -27,29 +23,8 @@ from web.jobs.kinds import KINDS, Kind
 from web.jobs.runner import JobRunner
 from web.models.jobs import Progress
 
-ROOT = Path(__file__).parents[2]
 ENDLESS = Kind("Something endless", ("serve", "--port", "0"))
 FAILING = Kind("Something that fails", ("evaluate", "--sae", "{sae}"))
-
-
-def wait_for(what: Callable[[], object], seconds: float = 90) -> None:
-    give_up = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < give_up, "waited too long"
-        time.sleep(0.1)
-
-
-def processes(workspace: Path) -> list[int]:
-    """Processes whose command line names a workspace."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            line = (folder / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if str(workspace).encode() in line:
-            found.append(int(folder.name))
-    return found
 
 
 def state(jobs: JobRunner, job_id: str) -> str:
@@ -100,18 +75,7 @@ def test_a_killed_server_leaves_an_interrupted_job_that_runs_again(workspace: Pa
     """Through a real server: a map is begun, the server killed, the job dies with it and is run again to its end."""
     copied = tmp_path / "copied"
     shutil.copytree(workspace, copied)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-
-    def serve() -> tuple[subprocess.Popen, str]:
-        process = subprocess.Popen(
-            [sys.executable, "-c", "import sys; from pathlib import Path; from web.server import serve\n"
-             "serve(Path(sys.argv[1]), port=0)", str(copied)],
-            stdout=subprocess.PIPE, text=True, env=environment,
-        )  # fmt: skip
-        assert process.stdout is not None
-        return process, re.search(r"http://[^/]*", process.stdout.readline()).group()
-
-    server, address = serve()
+    server, address = serve(copied)
     try:
         assert httpx.post(f"{address}/saes/{synthetic.SAE}/map", timeout=30).status_code == 202
         job_id = f"map.{synthetic.SAE}.1"
@@ -122,7 +86,7 @@ def test_a_killed_server_leaves_an_interrupted_job_that_runs_again(workspace: Pa
         wait_for(lambda: processes(copied) == [], 10)
     finally:
         server.kill()
-    server, address = serve()
+    server, address = serve(copied)
     try:
         assert httpx.get(f"{address}/jobs/{job_id}.json", timeout=30).json()["state"] == "interrupted"
         again = httpx.post(f"{address}/jobs/{job_id}/again", timeout=30)
