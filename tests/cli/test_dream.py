@@ -78,6 +78,17 @@ def test_json_is_all_that_is_printed(workspace: Path, monkeypatch, capsys):
     assert (code, data["feature"], data["corpus"], data["examples"]) == (0, 7, None, [])
 
 
+def test_an_sae_of_another_model_is_refused(workspace: Path, monkeypatch, capsys):
+    config = workspace / "saes" / SAE_ID / "config.yaml"
+    made = yaml.safe_load(config.read_text())
+    made["provenance"]["model"]["sha256"] = "ab"
+    config.write_text(yaml.safe_dump(made))
+    code, _, error = run_line(monkeypatch, capsys, "dream", "--feature", 5, "-w", workspace, *SMALL)
+    assert (code, len(error.splitlines())) == (1, 1)
+    assert f"is not the one that SAE {SAE_ID} was trained on" in error
+    assert not (workspace / "dreams").exists()
+
+
 def test_stopped_it_leaves_nothing(workspace: Path, monkeypatch, capsys):
     def stop(*_: object) -> None:
         raise KeyboardInterrupt

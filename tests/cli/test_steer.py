@@ -182,6 +182,14 @@ def test_what_is_misspelt_is_refused_without_the_model(
     assert re.search(says, error)
 
 
+def test_an_sae_of_another_model_is_refused(workspace, steer):
+    [config] = workspace.glob("saes/*/config.yaml")
+    config.write_text(re.sub(r"sha256: \w+", "sha256: ab", config.read_text()))
+    code, out, error = steer("--add", 1, "--feature", 1)
+    assert (code, out, len(error.splitlines())) == (1, "", 1)
+    assert "is not the one that SAE tiny.blocks.1.hook_resid_post.topk-96-k6 was trained on" in error
+
+
 def kept(workspace: Path) -> Path:
     lm, [sae] = open_saes(workspace)
     some = [Zero(sae="it", feature=4), ClampActive(sae="it", feature=5, activation=-3, when=Fires(feature=(6, 7)))]

@@ -71,6 +71,17 @@ def test_one_at_a_time_failing_cancelled_and_bounded(tmp_path: Path, monkeypatch
     wait_for(lambda: state(jobs, "endless.x.2") == "cancelled")
 
 
+def test_a_job_that_somebody_kills_says_so_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(KINDS, "endless", ENDLESS)
+    jobs = JobRunner(tmp_path)
+    killed = jobs.start("endless", sae="x")
+    wait_for(lambda: processes(tmp_path))
+    (process,) = processes(tmp_path)
+    os.kill(process, signal.SIGKILL)
+    wait_for(lambda: state(jobs, killed.id) == "failed")
+    assert jobs.find(killed.id).error == "it was killed by SIGKILL; if nobody did that, there was too little memory"
+
+
 def test_a_killed_server_leaves_an_interrupted_job_that_runs_again(workspace: Path, tmp_path: Path):
     """Through a real server: a map is begun, the server killed, the job dies with it and is run again to its end."""
     copied = tmp_path / "copied"
