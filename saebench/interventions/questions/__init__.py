@@ -7,7 +7,7 @@ with intervened(lm, [Zero(sae="demo", feature=12)], saes):
     print(ask(lm, mine).right.float().mean())
 """
 
-from saebench.interventions.questions.asking import Answers, ask, known
+from saebench.interventions.questions.asking import Answers, ask, known, said
 from saebench.interventions.questions.build import BuildConfig, build_questions
 from saebench.interventions.questions.format import (
     Cloze,
@@ -31,6 +31,7 @@ __all__ = [
     "check_apart",
     "known",
     "read_questions",
+    "said",
     "split",
     "write_questions",
 ]

@@ -12,10 +12,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from saebench.corpus.tokenization import vocabulary
 from saebench.errors import UserError
 from saebench.interventions.generation import finite
-from saebench.interventions.questions.format import QuestionSet
-from saebench.interventions.questions.templates import Asked, Orders, put
+from saebench.interventions.questions.format import MultipleChoice, QuestionSet
+from saebench.interventions.questions.templates import Asked, Orders, put, right_first
 from saebench.lm import LanguageModel
 
 BATCH_TOKENS = 2048
@@ -109,6 +110,31 @@ def known(lm: LanguageModel, questions: QuestionSet, progress: Callable[[int], N
     if not found.right.any():
         raise UserError(f"the model {lm.name} gets none of the {len(questions)} questions of {questions.name!r} right")
     return questions.of(found.right.tolist())
+
+
+@torch.no_grad()
+def said(lm: LanguageModel, questions: QuestionSet) -> list[str]:
+    """What a model says to each question, under interventions or not.
+
+    Of multiple choice, the likeliest choice's text, lettered ones in the given order. Of a cloze question, what it says
+    greedily: as many tokens as the right answer has, but none behind the first that differs from it.
+
+    Raises:
+        UserError: as `ask`, of a set that has questions.
+    """
+    texts = vocabulary(lm.tokenizer)
+    found = []
+    for question, (_, way) in zip(questions.questions, put(lm, questions, "given"), strict=True):
+        if isinstance(question, MultipleChoice):
+            logprob, _ = read_endings(lm, [_Ending((*way.prompt, *says[:-1]), tuple(says)) for says in way.says])
+            found.append(right_first(question.choices, question.answer)[int(logprob.argmax())])
+            continue
+        right = way.says[0]
+        logits = finite(_logits(lm, torch.tensor([[*way.prompt, *right[:-1]]]), len(right))[0])
+        greedy = logits.argmax(-1).tolist()
+        wrong = next((at for at, token in enumerate(greedy) if token != right[at]), len(right))
+        found.append(b"".join(texts[token] for token in greedy[: wrong + 1]).decode(errors="replace"))
+    return found
 
 
 @torch.no_grad()

@@ -48,6 +48,16 @@ class MultipleChoice(_Question):
     answer: int
     style: Style = "letters"
 
+    @property
+    def asks(self) -> str:
+        """The question itself, without its choices."""
+        return self.question
+
+    @property
+    def right(self) -> str:
+        """The right answer's text."""
+        return self.choices[self.answer]
+
     @model_validator(mode="after")
     def _answerable(self) -> Self:
         if not 0 <= self.answer < len(self.choices):
@@ -64,6 +74,16 @@ class Cloze(_Question):
     prompt: str = Field(min_length=1)
     answer: str
     wrong: tuple[str, ...] = ()
+
+    @property
+    def asks(self) -> str:
+        """What is to be completed."""
+        return self.prompt
+
+    @property
+    def right(self) -> str:
+        """The right answer's text."""
+        return self.answer
 
     @model_validator(mode="after")
     def _answerable(self) -> Self:

@@ -75,14 +75,14 @@ def worded(question: Question, orders: Orders = "every") -> Iterator[tuple[str, 
     if isinstance(question, Cloze):
         yield question.prompt, [question.answer, *question.wrong]
     elif question.style == "continuations":
-        yield question.question, _first(question.choices, question.answer)
+        yield question.question, right_first(question.choices, question.answer)
     else:
         about = f" about {question.topic.replace('_', ' ')}" if question.topic else ""
         head = f"The following are multiple choice questions (with answers){about}.\n\n{question.question}\n"
         letters = [f" {letter}" for letter in LETTERS[: len(question.choices)]]
         for order in orders_of(len(question.choices)) if orders == "every" else [range(len(question.choices))]:
             lines = (f"{LETTERS[at]}. {question.choices[choice]}\n" for at, choice in enumerate(order))
-            yield f"{head}{''.join(lines)}Answer:", _first(letters, list(order).index(question.answer))
+            yield f"{head}{''.join(lines)}Answer:", right_first(letters, list(order).index(question.answer))
 
 
 def orders_of(n: int) -> list[tuple[int, ...]]:
@@ -115,7 +115,8 @@ def encoded(source: SourceTokenizer, prompt: str, says: Sequence[str]) -> tuple[
     return ids.tolist(), endings
 
 
-def _first(texts: Sequence[str], right: int) -> list[str]:
+def right_first(texts: Sequence[str], right: int) -> list[str]:
+    """Texts of choices as they are compared: the right one, then the others in their order."""
     return [texts[right], *(text for at, text in enumerate(texts) if at != right)]
 
 

@@ -11,7 +11,7 @@ from saebench.interventions.scores.dose import DoseCurve, DosePoint, dose_respon
 from saebench.interventions.scores.exam import Exam, Scores, accuracy, scores
 from saebench.interventions.scores.loss import TextScores, compared, text_scores
 from saebench.interventions.scores.rule import Cell, Grid, Row, UnlearningScore, run_grid, unlearning_score
-from saebench.interventions.scores.side_effects import flips, token_changes, topic_changes
+from saebench.interventions.scores.side_effects import flips, token_changes, topic_changes, turned
 
 __all__ = [
     "Cell",
@@ -35,5 +35,6 @@ __all__ = [
     "text_scores",
     "token_changes",
     "topic_changes",
+    "turned",
     "unlearning_score",
 ]

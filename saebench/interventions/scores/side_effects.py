@@ -32,12 +32,21 @@ class TopicChange(BaseModel):
 
 
 class Flip(BaseModel):
-    """A question that was answered right and no longer is, or the other way round; margins in nats."""
+    """A question that was answered right and no longer is, or the other way round; margins in nats.
+
+    Attributes:
+        asks: the question, or what is to be completed.
+        answer: the right one.
+        says: what the model says now (`questions.said`). Results of before these texts were kept have none of them.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: str
     topic: str
+    asks: str = ""
+    answer: str = ""
+    says: str = ""
     became_right: bool
     margin_before: float
     margin_after: float
@@ -74,24 +83,44 @@ def topic_changes(questions: QuestionSet, before: Answers, after: Answers) -> li
     ]
 
 
-def flips(questions: QuestionSet, before: Answers, after: Answers) -> list[Flip]:
-    """Questions that turned, those whose margin changed most first.
+def turned(questions: QuestionSet, before: Answers, after: Answers) -> QuestionSet:
+    """The questions that were answered right and no longer are, or the other way round.
 
     Raises:
         UserError: answers to other questions.
     """
     _check_same(questions, before, after)
-    turned = [
+    return questions.of((before.right != after.right).tolist())
+
+
+def flips(questions: QuestionSet, before: Answers, after: Answers, says: Sequence[str]) -> list[Flip]:
+    """Questions that turned, those whose margin changed most first.
+
+    Args:
+        questions: all that were asked.
+        before: what the plain model made of them.
+        after: what it made of them under the intervention.
+        says: what it says there to those that are `turned`.
+
+    Raises:
+        UserError: answers to other questions.
+    """
+    _check_same(questions, before, after)
+    rows = (before.right != after.right).nonzero()[:, 0].tolist()
+    found = [
         Flip(
             id=questions.questions[row].id,
             topic=questions.questions[row].topic,
+            asks=questions.questions[row].asks,
+            answer=questions.questions[row].right,
+            says=said,
             became_right=bool(after.right[row]),
             margin_before=float(before.margin[row]),
             margin_after=float(after.margin[row]),
         )
-        for row in (before.right != after.right).nonzero()[:, 0].tolist()
+        for row, said in zip(rows, says, strict=True)
     ]
-    return sorted(turned, key=lambda flip: -abs(flip.margin_after - flip.margin_before))
+    return sorted(found, key=lambda flip: -abs(flip.margin_after - flip.margin_before))
 
 
 def check_often(contexts: Iterable[Contexts], least: int = LEAST) -> None:

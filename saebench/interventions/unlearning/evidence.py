@@ -7,10 +7,9 @@ import torch
 from saebench.corpus.tokenization import vocabulary
 from saebench.interventions.comparison import compare_next
 from saebench.interventions.generation import generate
-from saebench.interventions.questions import QuestionSet, ask
-from saebench.interventions.questions.format import Cloze, Question
+from saebench.interventions.questions import Question, QuestionSet, ask, said
 from saebench.interventions.questions.templates import put
-from saebench.interventions.scores import Exam, compared, flips, token_changes, topic_changes
+from saebench.interventions.scores import Exam, compared, flips, token_changes, topic_changes, turned
 from saebench.interventions.scores.loss import Under
 from saebench.interventions.unlearning.result import NextToken, Sample, SideEffects
 from saebench.lm import LanguageModel
@@ -25,9 +24,10 @@ def side_effects(lm: LanguageModel, under: Under, exam: Exam) -> SideEffects:
     before = ask(lm, both, exam.orders)
     with under():
         after = ask(lm, both, exam.orders)
+        says = said(lm, turned(both, before, after))
     return SideEffects(
         topics=tuple(topic_changes(both, before, after)),
-        flips=tuple(flips(both, before, after)),
+        flips=tuple(flips(both, before, after, says)),
         tokens=tuple(token_changes(lm, compared(lm, under, exam.neutral))),
     )
 
@@ -84,7 +84,7 @@ def _sample(
     return Sample(
         topic=question.topic,
         forget=forget,
-        answer=question.answer if isinstance(question, Cloze) else question.choices[question.answer],
+        answer=question.right,
         tokens=tuple(texts[token].decode(errors="replace") for token in prompt.tolist()),
         moved=tuple(moved.tolist()),
         before=text(plain.tokens),

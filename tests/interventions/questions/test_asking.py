@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from saebench.errors import UserError
 from saebench.interventions import Add, Hooked, generate, intervened
-from saebench.interventions.questions import Cloze, MultipleChoice, QuestionSet, ask, known
+from saebench.interventions.questions import Cloze, MultipleChoice, QuestionSet, ask, known, said
 from saebench.interventions.questions.asking import _over_orders
 from saebench.interventions.questions.templates import orders_of, readable, worded
 from saebench.lm import LanguageModel, load_lm
@@ -102,6 +102,44 @@ def test_continuations_are_compared_by_the_sum_of_their_log_probabilities(lm: La
         assert margin == pytest.approx(own - max(each), abs=1e-3)
         assert right == (own > max(each))
     assert int(found.right.sum()) == len(PROMPTS) - 1  # one choice is the likeliest of each
+
+
+def test_what_a_model_says_to_a_cloze_question_is_what_it_generates_up_to_its_first_mistake(lm: LanguageModel):
+    rows, expected = [], []
+    for number, prompt in enumerate(PROMPTS):
+        written = greedy(lm, prompt, 3)
+        for answer in (lm.tokenizer.decode(written), " os", " unittest"):
+            whole, n = ids(lm, prompt + answer), len(ids(lm, prompt))
+            right = whole[n:]
+            if not answer.strip() or whole[:n] != ids(lm, prompt):
+                continue
+            rows.append(Cloze(id=f"{number} {answer}", prompt=prompt, answer=answer))
+            says = greedy(lm, prompt, len(right))
+            agree = next((i for i, (a, b) in enumerate(zip(says, right, strict=True)) if a != b), len(right))
+            expected.append(lm.tokenizer.decode(says[: agree + 1]))
+    found = said(lm, QuestionSet(name="s", questions=tuple(rows)))
+    assert found == expected
+    right = ask(lm, QuestionSet(name="s", questions=tuple(rows))).right.tolist()
+    assert [says == row.answer for says, row in zip(found, rows, strict=True)] == right
+    assert 0 < sum(right) < len(right)
+
+
+def test_what_a_model_says_to_multiple_choice_is_its_likeliest_choice(lm: LanguageModel):
+    rows = tuple(
+        MultipleChoice(id=prompt, question=prompt, choices=CHOICES, answer=3, style="continuations")
+        for prompt in PROMPTS
+        if not prompt.endswith("   ")
+    )
+    expected = [max(CHOICES, key=lambda choice, row=row: logprob(lm, row.question, choice)) for row in rows]
+    assert said(lm, QuestionSet(name="s", questions=rows)) == expected
+    assert len(set(expected)) > 1
+    letters = said(lm, LETTERED)
+    for question, says in zip(LETTERED.questions, letters, strict=True):
+        assert isinstance(question, MultipleChoice)
+        margin, _ = by_hand(lm, question, tuple(range(len(question.choices))))
+        assert (says == question.right) == (margin > 0)
+        assert says in question.choices
+    assert said(lm, QuestionSet(name="none")) == []
 
 
 LETTERED = QuestionSet(

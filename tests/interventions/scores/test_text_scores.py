@@ -22,6 +22,7 @@ from saebench.interventions.scores import (
     text_scores,
     token_changes,
     topic_changes,
+    turned,
 )
 from saebench.interventions.scores import loss as loss_module
 from saebench.interventions.scores.side_effects import check_often
@@ -153,11 +154,13 @@ def test_topics_before_and_after():
 
 
 def test_questions_that_turn_both_ways():
-    found = flips(MINE, BEFORE, AFTER)
-    assert [(f.id, f.became_right) for f in found] == [("3", False), ("0", False), ("4", True)]
+    assert [question.id for question in turned(MINE, BEFORE, AFTER).questions] == ["0", "3", "4"]
+    found = flips(MINE, BEFORE, AFTER, ["a", "b", "y"])
+    assert [(f.id, f.says, f.became_right) for f in found] == [("3", "b", False), ("0", "a", False), ("4", "y", True)]
     assert (found[0].margin_before, found[0].margin_after) == (4, -4)
+    assert (found[0].asks, found[0].answer) == ("x", "y")
     with pytest.raises(UserError, match="questions 's' are 5, the answers 6 before and 6 after"):
-        flips(MINE.of([True] * 5 + [False]), BEFORE, AFTER)
+        flips(MINE.of([True] * 5 + [False]), BEFORE, AFTER, [])
 
 
 def exam(lm: LanguageModel, blocks: list[Contexts]) -> Exam:

@@ -11,7 +11,7 @@ import torch
 
 from saebench.config import CorpusConfig
 from saebench.errors import UserError
-from saebench.interventions import Hooked, intervened
+from saebench.interventions import Hooked, generate, intervened
 from saebench.interventions.baselines import RMUConfig
 from saebench.interventions.questions import BuildConfig, ask, build_questions
 from saebench.interventions.scores import dose_response, text_scores
@@ -159,6 +159,15 @@ def test_the_picked_intervention_scores_what_it_says(
     assert right == pytest.approx([own.forget.value, own.controls.value])
     assert own.ce_added is not None
     assert text_scores(lm, under, exam.retained).ce_added.value == pytest.approx(own.ce_added.value, abs=1e-6)
+    asked = {question.id: question for own in (exam.forget, exam.controls) for question in own.questions}
+    for flip in result.side_effects.flips:
+        question = asked[flip.id]
+        assert (flip.asks, flip.answer) == (question.prompt, question.answer)
+        prompt = torch.tensor([lm.tokenizer.bos_token_id, *lm.tokenizer(flip.asks)["input_ids"]])
+        with under():
+            first = lm.tokenizer.decode(generate(lm, prompt, 1).tokens)
+        assert flip.says.startswith(first)
+        assert flip.says != flip.answer
     lost = {flip.id for flip in result.side_effects.flips if not flip.became_right}
     assert len(lost) == round((1 - right[0]) * len(exam.forget)) + round((1 - right[1]) * len(exam.controls))
 
