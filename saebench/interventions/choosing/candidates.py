@@ -8,6 +8,22 @@ from saebench.errors import UserError
 from store import Example, FeatureStore, Firings
 
 
+class Excerpt(BaseModel, frozen=True, extra="forbid"):
+    """A stretch of a document on which a feature fires.
+
+    Attributes:
+        document: its name.
+        tokens: texts of its tokens; those that share a character are one.
+        activations: of the feature, at each of them, the largest where they are one.
+        peak: which of them has the largest; in the context that the model read no other token has a larger one.
+    """
+
+    document: str
+    tokens: tuple[str, ...]
+    activations: tuple[float, ...]
+    peak: int
+
+
 class Candidate(BaseModel, frozen=True, extra="forbid"):
     """One feature of one SAE; a list of candidates is in the order of its rank, best first.
 
@@ -19,7 +35,9 @@ class Candidate(BaseModel, frozen=True, extra="forbid"):
         forget_density: share of the tokens of the forget text on which it fires; None where nobody counted.
         retain_density: the same of the text to retain.
         loss_added: nats per token that intervening on it alone adds on the text to retain.
-        changes: numbers of the forget questions that intervening on it alone turns from right to wrong.
+        changes: numbers of the forget questions that intervening on it alone turns from right to wrong; nobody asked
+            where `loss_added` is None.
+        excerpts: where it fires most in the text to forget, strongest first; empty where nobody looked.
     """
 
     sae: str
@@ -30,6 +48,7 @@ class Candidate(BaseModel, frozen=True, extra="forbid"):
     retain_density: float | None = None
     loss_added: float | None = None
     changes: tuple[int, ...] = ()
+    excerpts: tuple[Excerpt, ...] = ()
 
 
 def by_hand(sae: str, features: Iterable[int]) -> list[Candidate]:

@@ -20,6 +20,7 @@ class Material:
     Attributes:
         forget_questions, retain_questions: those that choose features.
         forget_text, retain_text: those that choose features, and train baselines.
+        forget_documents: names of the documents that the text to forget was packed from, in their order.
         exam: what judges; no document of it is in the others.
     """
 
@@ -27,6 +28,7 @@ class Material:
     retain_questions: QuestionSet
     forget_text: Sequence[Contexts]
     retain_text: Sequence[Contexts]
+    forget_documents: Sequence[str]
     exam: Exam
 
 
@@ -75,18 +77,20 @@ def gather(lm: LanguageModel, questions: QuestionSet, divided: Divided, config: 
         if not len(own):
             raise UserError(f"no question of the topics to {side} is left to {half} by; make more per topic")
 
-    def text(half: int, topics: Mapping[str, object], most: int) -> list[Contexts]:
-        return contexts_of(lm, _mixed([d for name in topics for d in divided.topics[name][half]], config), most)
+    def documents(half: int, topics: Mapping[str, object]) -> list[Document]:
+        return _mixed([d for name in topics for d in divided.topics[name][half]], config)
 
+    forget = documents(0, config.forget)
     return Material(
         sets["forget", "choose"],
         sets["retain", "choose"],
-        text(0, config.forget, config.chosen_on),
-        text(0, config.retain, config.chosen_on),
+        contexts_of(lm, forget, config.chosen_on),
+        contexts_of(lm, documents(0, config.retain), config.chosen_on),
+        [document.name for document in forget],
         Exam(
             sets["forget", "judge"],
             sets["retain", "judge"],
-            text(1, config.retain, config.judged_on),
+            contexts_of(lm, documents(1, config.retain), config.judged_on),
             contexts_of(lm, _mixed(divided.rest, config), config.judged_on),
         ),
     )

@@ -6,7 +6,15 @@ import numpy as np
 
 from saebench.errors import UserError
 from saebench.interventions.apply import Hooked
-from saebench.interventions.choosing import Candidate, by_attribution, by_frequency, by_squares, from_list, random_like
+from saebench.interventions.choosing import (
+    Candidate,
+    by_attribution,
+    by_frequency,
+    by_squares,
+    excerpts,
+    from_list,
+    random_like,
+)
 from saebench.interventions.choosing.candidates import check_features
 from saebench.interventions.choosing.guard import retained_share
 from saebench.interventions.kinds import ClampActive
@@ -70,14 +78,18 @@ def candidates(
     known = [one for one in found if forget.counts[one.feature]]
     if not known:
         raise UserError(f"none of the chosen features of {sae} fires on the text to forget; choose others")
+    with track("excerpts", sum(map(len, material.forget_text))) as done:
+        features = [one.feature for one in known]
+        shown = excerpts(lm, saes[sae], features, material.forget_text, material.forget_documents, on_progress=done)
     return [
         one.model_copy(
             update={
                 "forget_density": float(forget.densities[one.feature]),
                 "retain_density": float(retain.densities[one.feature]),
+                "excerpts": tuple(own),
             }
         )
-        for one in known
+        for one, own in zip(known, shown, strict=True)
     ]
 
 

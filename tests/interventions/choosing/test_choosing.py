@@ -23,6 +23,7 @@ from saebench.interventions.choosing import (
     by_hand,
     by_squares,
     examples,
+    excerpts,
     firings_on,
     from_list,
     random_like,
@@ -65,6 +66,42 @@ def test_counts_on_a_stream_are_those_of_dense_codes(tiny_lm, hooked, corpus):
     assert (found.n_tokens, told[-1]) == (n, sum(map(len, blocks)))
     assert np.array_equal(found.counts, counts)
     np.testing.assert_allclose(found.squares, squares, rtol=1e-4)
+
+
+def test_excerpts_are_where_dense_codes_are_largest(tiny_lm, hooked, corpus):
+    blocks = list(corpus.blocks(3))
+    names = [name for name, _, _ in corpus.documents]
+    counts = firings_on(tiny_lm, hooked, blocks).counts
+    features = np.argsort(counts)[[-1, -9, -17]].tolist()
+    peaks: dict[int, list[tuple[float, str]]] = {feature: [] for feature in features}
+    for block in blocks:
+        codes = dense_codes(tiny_lm, hooked, torch.from_numpy(block.tokens).long()).numpy()
+        for context, segments in enumerate(block.segments):
+            own = np.where(block.special[context][:, None], 0, codes[context])
+            for feature in features:
+                position = int(own[:, feature].argmax())
+                if own[position, feature] > 0:
+                    document = [number for start, number, _ in segments if start <= position][-1]
+                    peaks[feature].append((float(own[position, feature]), names[document]))
+    told: list[int] = []
+    found = excerpts(tiny_lm, hooked, features, blocks, names, n=4, near=5, on_progress=told.append)
+    assert told[-1] == sum(map(len, blocks))
+    texts = {name: Path(name if Path(name).exists() else Path(corpus.config.name) / name).read_text() for name in names}
+    for feature, own in zip(features, found, strict=True):
+        best: dict[str, float] = {}
+        for value, name in peaks[feature]:
+            best[name] = max(value, best.get(name, 0.0))
+        expected = sorted(best.items(), key=lambda each: -each[1])[:4]
+        assert len(expected) > 1
+        assert [one.document for one in own][: len(expected)] == [name for name, _ in expected]
+        for one, (_, value) in zip(own, expected, strict=False):
+            assert one.activations[one.peak] == pytest.approx(value, rel=1e-4) == max(one.activations)
+            assert len(one.tokens) == len(one.activations) <= 11
+            assert "".join(one.tokens).strip("\ufffd") in texts[one.document]
+    assert counts.min() == 0
+    assert excerpts(tiny_lm, hooked, [int(counts.argmin())], blocks, names) == [[]]
+    with pytest.raises(UserError, match=f"no feature {N}"):
+        excerpts(tiny_lm, hooked, [N], blocks, names)
 
 
 def test_counts_in_documents_of_an_index_are_those_of_dense_codes(tiny_lm, hooked, corpus, tmp_path: Path):
