@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from saebench.wording import treated
 from store import StoreError
 from store.workspace import check_id
 from web.errors import ProblemError
@@ -156,6 +157,7 @@ def _run_row(run_id: str, kept: Any) -> RunSummary:
         controls=picked["scores"]["controls"]["value"],
         treatment=picked["treatment"],
         strength=picked["strength"],
+        picked=treated(picked["treatment"], picked["strength"]),
     )
 
 

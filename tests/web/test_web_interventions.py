@@ -70,7 +70,8 @@ def test_the_list_says_what_was_forgotten_and_kept(client: TestClient):
     rows = {row["id"]: row for row in data["runs"]}
     assert rows["tkinter.frequency"] == {
         "id": "tkinter.frequency", "sae": synthetic.SAE, "forgets": ["tkinter"], "method": "frequency",
-        "forget": 0.35, "controls": 1.0, "treatment": "clamp", "strength": 2.0, "problem": None,
+        "forget": 0.35, "controls": 1.0, "treatment": "clamp", "strength": 2.0,
+        "picked": "clamp where active, strength 2", "problem": None,
     }  # fmt: skip
     saved = {row["id"]: row for row in data["saved"]}
     assert (saved["tkinter.frequency"]["n"], saved["tkinter.frequency"]["saes"]) == (3, [synthetic.SAE])
@@ -217,7 +218,11 @@ def test_what_is_asked_for_becomes_a_recipe_and_a_job(own: Path, asleep: TestCli
         ({"forget": "one=turtle.py"}, 422, "one document only"),
         ({"forget": "xml=xml/*", "retain": "xml=http/*"}, 422, "both to be forgotten and kept"),
         ({"forget": "dom=xml/dom/*"}, 422, "let their patterns not overlap"),
-        ({"treatments": [{"kind": "clamp", "strengths": "a lot"}]}, 422, "Clamp: strengths 'a lot' are no numbers"),
+        (
+            {"treatments": [{"kind": "clamp", "strengths": "a lot"}]},
+            422,
+            "Clamp where active: strengths 'a lot' are no numbers",
+        ),
         ({"treatments": [{"kind": "clamp", "strengths": "1, 1"}]}, 422, "a strength is there twice"),
         ({"treatments": [{"kind": "clamp", "strengths": "-1"}]}, 422, "strengths are numbers from 0"),
         ({"treatments": [{"kind": "clamp", "strengths": "nan"}]}, 422, "strengths are numbers from 0"),

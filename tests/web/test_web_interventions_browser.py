@@ -71,8 +71,8 @@ def test_from_the_form_to_a_real_result(opened: Open, served: Callable[[Path], s
     expect(form.locator(".matches").first).to_contain_text("xml: ", timeout=PATIENCE)
     for kind in ("clamp_prime", "guarded", "zero", "project"):
         form.locator(f"[data-kind={kind}] [name=use]").uncheck()
-    form.get_by_label("Strengths of clamp", exact=True).fill("1, 4")
-    for baseline in ("direction", "rmu"):
+    form.get_by_label("Strengths of clamp where active", exact=True).fill("1, 4")
+    for baseline in ("difference of means", "RMU"):
         form.get_by_label(baseline, exact=True).uncheck()
     form.locator("[name=n]").fill("5")
     form.locator("[name=retain_below]").fill("1")

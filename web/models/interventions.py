@@ -26,6 +26,7 @@ class RunSummary(BaseModel):
     controls: float | None = Field(None, description="share of the controls still answered right")
     treatment: str = Field("", description="that was picked")
     strength: float | None = None
+    picked: str = Field("", description="treatment and strength in words")
     problem: str | None = Field(None, description="what is wrong with its file; nothing else is known then")
 
 
@@ -154,6 +155,7 @@ class InterventionLine(BaseModel):
     """An intervention in words."""
 
     kind: str
+    label: str = Field(description="the kind's readable name")
     does: str
     sae: str
     features: list[int]

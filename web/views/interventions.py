@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from saebench.errors import UserError
 from saebench.files import atomic_write
+from saebench.wording import BASELINES, TREATMENTS
 from store import Annotations, StoreError
 from web.errors import ProblemError
 from web.jobs.runner import JobRunner
@@ -207,9 +208,10 @@ def defaults() -> dict[str, Any]:
         "forget": topic_lines(config.forget),
         "retain": topic_lines(config.retain),
         "treatments": [
-            *((kind, True, numbers(one.strengths)) for kind, one in chosen.items()),
-            *((kind, False, numbers(unusual.get(kind, Treatment().strengths))) for kind in others),
+            *((kind, TREATMENTS[kind], True, numbers(one.strengths)) for kind, one in chosen.items()),
+            *((kind, TREATMENTS[kind], False, numbers(unusual.get(kind, Treatment().strengths))) for kind in others),
         ],
+        "baselines": BASELINES,
     }
 
 
@@ -239,17 +241,18 @@ def _started(here: Workspace, jobs: JobRunner, sae: str, config: "UnlearnConfig"
 
 
 def _treatment(one: WantedTreatment, wanted: NewUnlearning, make: "type[Treatment]") -> "Treatment":
+    called = TREATMENTS[one.kind].label
     try:
         strengths = tuple(map(float, _parts(one.strengths)))
     except ValueError:
-        raise _unreadable(f"{one.kind}: strengths {one.strengths!r} are no numbers; write 0.5, 1, 2") from None
+        raise _unreadable(f"{called}: strengths {one.strengths!r} are no numbers; write 0.5, 1, 2") from None
     if not strengths:
-        raise _unreadable(f"{one.kind}: no strength is given; write for example 0.5, 1, 2")
+        raise _unreadable(f"{called}: no strength is given; write for example 0.5, 1, 2")
     try:
         return make(kind=one.kind, strengths=tuple(sorted(strengths)), above=wanted.above, percentile=wanted.often)
     except ValidationError as error:
         said = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise _unreadable(f"{one.kind}: {said}") from None
+        raise _unreadable(f"{called}: {said}") from None
 
 
 def _parts(text: str) -> list[str]:

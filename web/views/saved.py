@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from saebench.errors import UserError
+from saebench.wording import kind_label
 from web.errors import ProblemError
 from web.formats import number, percent, signed
 from web.models.interventions import InterventionLine, SavedChange, SavedImport, SavedPage, SavedSteering
@@ -42,8 +43,14 @@ def saved_page(here: Workspace, set_id: str) -> SavedPage:
 
 def line(one: "AnyIntervention", kept: "InterventionSet") -> InterventionLine:
     """An intervention in words."""
+    often = one.when is not None and one.when.kind == "often"
     return InterventionLine(
-        kind=one.kind, does=_does(one), sae=kept.saes[one.sae].id, features=list(one.features), where=_where(one, kept)
+        kind=one.kind,
+        label=kind_label(one.kind, above=getattr(one, "above", 0.0), often=often),
+        does=_does(one),
+        sae=kept.saes[one.sae].id,
+        features=list(one.features),
+        where=_where(one, kept),
     )
 
 
