@@ -74,7 +74,7 @@ def a_run(
         config=UnlearnConfig(
             forget={text: ("tkinter/*",)}, retain={"xml": ("xml/*",)}, choose=ChoosingConfig(n=len(features)),
             treatments=(Treatment(strengths=(0.5, 2, 8)), Treatment(kind="zero", strengths=(1,))),
-            baselines=("random",),
+            baselines=("random", "rmu"),
         ),
         questions=(40, 80),
         candidates=candidates,
@@ -83,6 +83,7 @@ def a_run(
             curve("clamp", DOSES["clamp"], 1),
             curve("zero", DOSES["zero"], 0),
             curve("random", {0.5: (1.0, 1.0), 2: (0.95, 0.98)}, 0, baseline=True),
+            curve("rmu", {60: (0.3, 0.9)}, None, baseline=True),
         ),
         saebench=UnlearningScore(
             score=0.55, admissible=7, best=Row(cell=Cell(retain_threshold=0.01, n_features=10, multiplier=25.0),

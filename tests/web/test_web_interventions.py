@@ -121,18 +121,9 @@ def test_a_run_is_served_as_it_is_kept(client: TestClient):
 
 def test_a_runs_page_says_what_it_costs(client: TestClient):
     page = client.get("/interventions/tkinter.frequency").text
-    assert "clamped where it fires, strength 2" in page
+    assert "clamp where active, strength 2" in page
     assert "25% to 45%" in page  # .35 ± .1
     assert "10 features at −25, retain below 1%" in page
-    figures = re.findall(r'<script type="application/json">(.*?)</script>', page, re.S)
-    traces = json.loads(figures[0])["data"]
-    clamp = [one for one in traces if one["name"] == "clamp"]
-    doses = intervention_files.DOSES["clamp"]
-    assert [one["x"] for one in clamp] == [list(doses)] * 2
-    assert [one["y"] for one in clamp] == [[right[i] for right in doses.values()] for i in (0, 1)]
-    assert [one["line"]["dash"] for one in traces if one["name"] == "random"] == ["dash"] * 2
-    ringed = {(one["x"][0], one["y"][0]) for one in traces if one["name"] == "picked"}
-    assert ringed == {(2, 0.35), (2, 1.0)}
     for feature in FEATURES:
         assert f"/saes/{synthetic.SAE}/features/{feature}" in page
         assert f'name="candidate" value="{feature}"' in page

@@ -86,7 +86,7 @@ def test_from_the_form_to_a_real_result(opened: Open, served: Callable[[Path], s
     expect(page.locator("h1")).to_have_text("Unlearning tiny")
     expect(page.locator("#job .state")).to_have_text("done", timeout=PATIENCE)
     page.get_by_role("link", name="The result").click()
-    drawn(page, "dose")
+    drawn(page, "dose-forget")
     result = read_result(trained, "tiny")
     assert [curve.name for curve in result.curves] == ["clamp", "random"]
     assert len(result.candidates) <= 5
@@ -127,7 +127,7 @@ def test_treatments_are_put_in_order_and_sent_so(opened: Open, home: str):
 
 def test_a_run_again_with_chosen_features(opened: Open, home: str, own: Path):
     page = opened(f"{home}/interventions/tkinter.frequency")
-    drawn(page, "dose")
+    drawn(page, "dose-forget")
     again = page.get_by_role("button", name=re.compile("Run again with"))
     again.click()
     expect(page.locator("#again .said")).to_have_text("No feature is chosen. Tick some in the table.")

@@ -119,6 +119,7 @@ class RunScores(BaseModel):
     id: str
     treatment: str
     strength: float
+    picked: str = Field(description="treatment and strength in words")
     keeps_controls: bool
     forget: float
     controls: float

@@ -13,7 +13,7 @@ from web.routes.jobs import Runner
 from web.routes.params import Here
 from web.urls import urls
 from web.views import interventions as views
-from web.views.unlearning import runs_compared
+from web.views.unlearning_pair import runs_compared
 
 router = APIRouter(tags=["interventions"], responses=RESPONSES)
 One = Annotated[str | None, Query(max_length=200, description="an unlearning run's id")]
@@ -73,5 +73,5 @@ def compare_json(here: Here, a: One = None, b: One = None) -> RunsCompared:
 @router.get("/interventions/compare", response_class=HTMLResponse)
 def compare(here: Here, a: One = None, b: One = None) -> HTMLResponse:
     """Two unlearning runs side by side."""
-    data, figure = runs_compared(here, a, b)
-    return page("unlearning_compare.html", page=data, figure=figure)
+    data, figures, legend = runs_compared(here, a, b)
+    return page("unlearning_compare.html", page=data, figures=figures, legend=legend)

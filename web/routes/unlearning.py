@@ -13,7 +13,8 @@ from web.routes.jobs import Runner
 from web.routes.params import Here
 from web.urls import urls
 from web.views.interventions import again
-from web.views.unlearning import interval, run_view
+from web.views.unlearning import run_view
+from web.views.unlearning_parts import interval
 
 router = APIRouter(tags=["interventions"], responses=RESPONSES)
 RunId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$", description="an unlearning run's id")]

@@ -1,5 +1,6 @@
 // Figures: Python says what is drawn (`<script type="application/json">` beside each `.plot`, or its `data-figure` in a
-// part that htmx brings, which drops scripts), the page says in which colours. Each trace names its colour by role in `meta`; axes, text and hover take the page's own variables.
+// part that htmx brings, which drops scripts), the page says in which colours. Each trace names its colour by role in `meta`,
+// or a variable of the page; axes, text and hover take the page's own.
 
 const LEAST = 11; // CSS pixels between two names on an axis, below which they would run into each other
 
@@ -9,13 +10,13 @@ const CONFIG = { displaylogo: false, responsive: true, displayModeBar: TOUCH ? f
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-function dressed(figure, width) {
+function dressed(figure, width, hidden) {
   const role = { active: colour("--active"), negative: colour("--negative"), accent: colour("--accent"), muted: colour("--muted") };
   const font = { family: getComputedStyle(document.body).fontFamily, size: 11, color: colour("--muted") };
   const data = figure.data.map((trace) => {
-    const shade = role[trace.meta] ?? role.accent;
+    const shade = role[trace.meta] ?? (colour(`--${trace.meta}`) || role.accent);
     if (trace.type === "heatmap") return { ...trace, colorscale: [[0, colour("--sunken")], [1, shade]] };
-    return { ...trace, marker: { ...trace.marker, color: shade }, line: { ...trace.line, color: shade } };
+    return { ...trace, visible: !hidden.includes(trace.meta), marker: { ...trace.marker, color: shade }, line: { ...trace.line, color: shade } };
   });
   const layout = {
     ...figure.layout,
@@ -27,7 +28,7 @@ function dressed(figure, width) {
   };
   layout.shapes = figure.layout.shapes?.map((shape) => ({ ...shape, line: { ...shape.line, color: colour("--text") } }));
   if (width < LEAST * layout.xaxis?.ticktext?.length) layout.xaxis = { ...layout.xaxis, showticklabels: false };
-  for (const name of ["xaxis", "yaxis"]) {
+  for (const name of ["xaxis", "xaxis2", "yaxis"].filter((one) => layout[one])) {
     layout[name] = { ...layout[name], gridcolor: colour("--line"), linecolor: colour("--line-strong"), tickcolor: colour("--line-strong") };
   }
   return [data, layout];
@@ -35,7 +36,7 @@ function dressed(figure, width) {
 
 async function draw(plot) {
   const figure = JSON.parse(plot.dataset.figure ?? plot.nextElementSibling.textContent);
-  await Plotly.react(plot, ...dressed(figure, plot.clientWidth), CONFIG);
+  await Plotly.react(plot, ...dressed(figure, plot.clientWidth, plot.dataset.hidden?.split(" ") ?? []), CONFIG);
   if (plot.dataset.drawn) return;
   plot.dataset.drawn = "yes";
   plot.on("plotly_click", ({ points: [point] }) => plot.dispatchEvent(new CustomEvent("bar", { bubbles: true, detail: point.customdata })));

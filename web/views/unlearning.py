@@ -1,4 +1,4 @@
-"""An unlearning run as its page shows it, and two side by side."""
+"""An unlearning run as its page shows it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,19 +8,29 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from saebench.wording import strength_of, treated
 from store import StoreError
 from web.figures.frame import Figure
-from web.figures.unlearning import dose_response, two_runs
+from web.figures.unlearning import dose_response
 from web.formats import fixed, number, percent, signed
-from web.markup import continuation_html, units_html
-from web.models.interventions import CandidateRow, RunsCompared, RunScores
-from web.tokens import units
+from web.markup import units_html
+from web.models.interventions import CandidateRow
 from web.views.examples import Shown
 from web.views.summary import summaries
+from web.views.unlearning_parts import (
+    Key,
+    Turned,
+    excerpt_html,
+    flat,
+    interval,
+    keys,
+    legend,
+    moved_html,
+    turned_row,
+)
 from web.workspace import Workspace
 
 if TYPE_CHECKING:
-    from saebench.interventions.scores.bootstrap import Estimate
     from saebench.interventions.unlearning import UnlearningResult
     from saebench.interventions.unlearning.result import Sample
 
@@ -29,23 +39,19 @@ WITH_TEXT = 40
 NEAR = 6
 """Tokens of that text on either side of the peak."""
 OWN_COLUMNS = ("forget density", "retain density")
-NAMES = {
-    "clamp": "clamped where it fires",
-    "clamp_prime": "clamped where it fires strongly",
-    "guarded": "clamped in texts where the features fire often",
-    "zero": "set to zero",
-    "scale": "scaled",
-    "project": "projected out",
-}
 
 
 @dataclass(frozen=True)
 class RunView:
-    """A run, when it was finished, and its candidates as rows."""
+    """A run, when it was finished, and its candidates as rows: of each, where it fires in the text to forget (document,
+    stretch), and where it fires most in the index on `corpus`.
+    """
 
     run: "UnlearningResult"
     at: datetime
     candidates: list[CandidateRow]
+    excerpts: list[list[tuple[str, Markup]]]
+    corpus: str | None
     texts: dict[int, Markup]
 
     @property
@@ -56,7 +62,7 @@ class RunView:
     @property
     def picked(self) -> str:
         """The picked treatment in words."""
-        return f"{NAMES[self.run.picked.treatment]}, strength {self.run.picked.strength:g}"
+        return treated(self.run.picked.treatment, self.run.picked.strength)
 
     @property
     def facts(self) -> list[tuple[str, str, str]]:
@@ -83,9 +89,14 @@ class RunView:
         return f"{cell.n_features} features at −{cell.multiplier:g}, retain below {percent(cell.retain_threshold)}"
 
     @cached_property
-    def figure(self) -> Figure:
-        """Dose and response."""
+    def figures(self) -> dict[str, tuple[str, Figure]]:
+        """Dose and response, by score."""
         return dose_response(self.run)
+
+    @property
+    def legend(self) -> list[Key]:
+        """Treatments and baselines as the figures draw them."""
+        return legend(curve.name for curve in self.run.curves)
 
     @property
     def points(self) -> list[dict[str, Any]]:
@@ -93,17 +104,27 @@ class RunView:
         picked = self.run.picked
         return [
             {
-                "name": curve.name,
+                "key": key,
                 "first": i == 0,
                 "baseline": curve.baseline,
-                "strength": f"{point.strength:g}",
+                "strength": strength_of(curve.name, point.strength),
                 "picked": (curve.name, point.strength) == (picked.treatment, picked.strength) and not curve.baseline,
                 "best": curve.best == i,
                 "scores": point.scores,
             }
-            for curve in self.run.curves
+            for curve, key in zip(self.run.curves, keys(curve.name for curve in self.run.curves), strict=True)
             for i, point in enumerate(curve.points)
         ]
+
+    @property
+    def tried_alone(self) -> bool:
+        """Whether each feature was also intervened on by itself."""
+        return any(one.loss_added is not None for one in self.run.candidates)
+
+    @property
+    def turned(self) -> list[Turned]:
+        """Questions that turned, as rows."""
+        return [turned_row(flip) for flip in self.run.side_effects.flips]
 
     @property
     def score_names(self) -> list[str]:
@@ -153,7 +174,8 @@ def run_view(here: Workspace, run_id: str) -> RunView:
         for row, one, unit in zip(rows, run.candidates, run.units, strict=True)
     ]
     shown = [row.feature.feature for row in candidates if row.indexed][:WITH_TEXT]
-    return RunView(run, at, candidates, top_texts(here, run.sae, corpus, shown))
+    excerpts = [[(own.document, excerpt_html(own)) for own in one.excerpts] for one in run.candidates]
+    return RunView(run, at, candidates, excerpts, corpus, top_texts(here, run.sae, corpus, shown))
 
 
 def corpus_of(here: Workspace, sae: str) -> str | None:
@@ -174,68 +196,3 @@ def top_texts(here: Workspace, sae: str, corpus: str | None, features: Sequence[
             at = next((i for i, unit in enumerate(own) if unit.start <= example.peak < unit.stop), 0)
             found[feature] = units_html(own[max(at - NEAR, 0) : at + NEAR + 1], example.value, example.peak)
     return found
-
-
-def runs_compared(here: Workspace, a: str | None, b: str | None) -> tuple[RunsCompared, Figure | None]:
-    """Two runs and the figure of their doses; neither where one is not chosen. Raises ProblemError 404."""
-    known = [row.id for row in here.interventions.runs() if row.problem is None]
-    frame = RunsCompared(runs=known, a=a, b=b)
-    if not a or not b:
-        return frame, None
-    runs = [here.interventions.run(one) for one in (a, b)]
-    first, second = ({(one.sae, one.feature): None for one in run.candidates} for run in runs)
-    parts = {
-        "shared": [one for one in first if one in second],
-        "only_a": [one for one in first if one not in second],
-        "only_b": [one for one in second if one not in first],
-    }
-    rows = {name: summaries(here, features) for name, features in parts.items()}
-    return frame.model_copy(update={"scores": [headline(run) for run in runs], **rows}), two_runs(runs)
-
-
-def headline(run: "UnlearningResult") -> RunScores:
-    """A run's figures for what was picked."""
-    own = run.picked.scores
-    return RunScores(
-        id=run.id,
-        treatment=run.picked.treatment,
-        strength=run.picked.strength,
-        keeps_controls=run.picked.keeps_controls,
-        forget=own.forget.value,
-        controls=own.controls.value,
-        ce_added=own.ce_added.value if own.ce_added else None,
-        kl=own.kl.value if own.kl else None,
-        saebench=run.saebench.score if run.saebench else None,
-    )
-
-
-def interval(estimate: "Estimate", *, share: bool = True) -> str:
-    """An estimate's interval; nothing where none can be said."""
-    if estimate.low is None or estimate.high is None:
-        return ""
-    shown = percent if share else number_signed
-    return f"{shown(estimate.low)} to {shown(estimate.high)}"
-
-
-def number_signed(value: float) -> str:
-    """Three significant digits, a true minus."""
-    return number(value).replace("-", "−", 1) if value < 0 else number(value)
-
-
-def moved_html(tokens: Sequence[str], moved: Sequence[float], largest: float) -> Markup:
-    """Tokens shaded by how much each was changed, in shares of the largest."""
-    merged = units([token.encode() for token in tokens], list(moved))
-    shares = [unit._replace(activation=unit.activation / largest if largest else 0.0) for unit in merged]
-    said = [f"changed by {percent(unit.activation)} of its size" for unit in merged]
-    return continuation_html(shares, said, 0)
-
-
-def flat(values: dict[str, Any], stem: str = "") -> list[tuple[str, str]]:
-    """Nested data as pairs of dotted names and texts."""
-    rows: list[tuple[str, str]] = []
-    for name, value in values.items():
-        if isinstance(value, dict):
-            rows += flat(value, f"{stem}{name}.")
-        elif not isinstance(value, list):
-            rows.append((f"{stem}{name}", str(value)))
-    return [row for row in rows if not row[0].startswith("settings.")]
