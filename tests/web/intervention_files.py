@@ -95,7 +95,12 @@ def a_run(
         ),
         side_effects=SideEffects(
             topics=topics,
-            flips=(Flip(id=f"{text}.12", topic=text, became_right=False, margin_before=2.0, margin_after=-1.5),),
+            flips=(
+                Flip(
+                    id=f"{text}.12", topic=text, asks=20 * "# long ago\n" + f"from {text} import", answer=" messagebox",
+                    says=f" {text}.os", became_right=False, margin_before=2.0, margin_after=-1.5,
+                ),
+            ),
             tokens=(TokenChange(token=7, text=f" {text}", added=0.42, before=1.25, count=31),),
         ),
         samples=(sample, sample.model_copy(update={"forget": False, "topic": "xml"})),

@@ -128,7 +128,12 @@ def test_a_runs_page_says_what_it_costs(client: TestClient):
         assert f"/saes/{synthetic.SAE}/features/{feature}" in page
         assert f'name="candidate" value="{feature}"' in page
     assert "−65 " in page or "−65.0" in page  # points that the topic lost
-    assert "2.00 → −1.50" in page
+    assert (
+        "from tkinter import" in re.search(r"<summary>(.*?)</summary>", page.split('<h3 class="turned">')[1], re.S)[1]
+    )
+    assert "messagebox" in page
+    assert "tkinter.os" in page
+    assert '<td class="number">2.00</td><td class="number">−1.50</td>' in page
     assert 'title="changed by 80% of its size"' in page
     assert "root = tkinter.Tk()" in page
     assert "root = os.path" in page
