@@ -7,7 +7,7 @@ import synthetic
 
 from saebench.files import file_sha256
 from saebench.interventions import Add, ClampActive, InterventionSet, Often, Zero, write_interventions
-from saebench.interventions.choosing import Candidate
+from saebench.interventions.choosing import Candidate, Excerpt
 from saebench.interventions.kinds import AnyIntervention
 from saebench.interventions.scores import DosePoint, Scores, UnlearningScore
 from saebench.interventions.scores.bootstrap import Estimate
@@ -47,7 +47,12 @@ def a_run(
     candidates = tuple(
         Candidate(
             sae=synthetic.SAE, feature=feature, method="frequency", scores={"forget density": 0.02 * (i + 1)},
-            forget_density=0.02 * (i + 1), retain_density=0.001, loss_added=0.003, changes=(1, 4)[:i],
+            forget_density=0.02 * (i + 1), retain_density=0.001,
+            excerpts=(
+                Excerpt(document=f"{text}/dialog.py", tokens=("from", f" {text}", " import", "\n"),
+                        activations=(0.0, 2.5, 0.5, 0.0), peak=1),
+                Excerpt(document="turtle.py", tokens=("import", f" {text}"), activations=(0.0, 1.5), peak=1),
+            ),
         )
         for i, feature in enumerate(features)
     )  # fmt: skip

@@ -5,7 +5,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import intervention_files
 import numpy as np
@@ -21,11 +21,13 @@ from intervention_files import FEATURES, a_run
 import web
 from saebench.config import CorpusConfig
 from saebench.corpus.documents import read_documents
-from saebench.interventions import InterventionSet, read_interventions, write_interventions
-from saebench.interventions.unlearning import UnlearnConfig, UnlearningResult, write_result
+from saebench.interventions import AnyIntervention, Clamp, InterventionSet, read_interventions, write_interventions
+from saebench.interventions.unlearning import Treatment, UnlearnConfig, UnlearningResult, write_result
+from saebench.interventions.unlearning.treatments import Chosen, interventions
 from saebench.lm import load_lm
 from saebench.saes import SAE
 from store import Annotations
+from web.figures.unlearning import cost_axis, dose_axis
 
 FORM = {"sae": synthetic.SAE, "forget": "tkinter=tkinter/*,turtle.py", "retain": "xml=xml/*\nhttp=http/*, urllib/*"}
 TREATED = [{"kind": "zero", "strengths": "1"}, {"kind": "clamp", "strengths": "4, 0.5 2"}]
@@ -137,6 +139,121 @@ def test_a_runs_page_says_what_it_costs(client: TestClient):
     assert 'title="changed by 80% of its size"' in page
     assert "root = tkinter.Tk()" in page
     assert "root = os.path" in page
+
+
+def figures_of(page: str) -> dict[str, dict[str, Any]]:
+    """The figures of doses by name."""
+    found = re.findall(r'id="dose-(\w+)"></div>\s*<script type="application/json">(.*?)</script>', page, re.S)
+    return {name: json.loads(figure) for name, figure in found}
+
+
+def test_doses_have_one_colour_per_treatment_and_the_strengths_as_ticks(client: TestClient):
+    page = client.get("/interventions/tkinter.frequency").text
+    figures = figures_of(page)
+    assert list(figures) == ["forget", "controls", "ce_added", "trade"]
+    doses = intervention_files.DOSES["clamp"]
+    for name, at in (("forget", 0), ("controls", 1)):
+        traces = {one["meta"]: one for one in figures[name]["data"] if one["name"] != "picked"}
+        assert set(traces) == {"series-clamp", "series-zero", "series-random", "series-rmu"}
+        assert traces["series-clamp"]["x"] == list(doses)
+        assert traces["series-clamp"]["y"] == [right[at] for right in doses.values()]
+        assert traces["series-random"]["line"]["dash"] == "dash"
+        [ring] = [one for one in figures[name]["data"] if one["name"] == "picked"]
+        assert (ring["x"], ring["y"], ring["meta"]) == ([2], [doses[2][at]], "series-clamp")
+        axis = figures[name]["layout"]["xaxis"]
+        assert (axis["type"], axis["tickvals"], axis["ticktext"]) == ("log", [0.5, 2, 8], ["0.5", "2", "8"])
+        # what is no dose of the features is on an axis of its own
+        assert {meta for meta, one in traces.items() if one["xaxis"] == "x2"} == {"series-zero", "series-rmu"}
+        assert traces["series-rmu"]["x"] == ["RMU"]
+        assert figures[name]["layout"]["xaxis2"]["domain"][0] > axis["domain"][1]
+    trade = {one["meta"]: (one["x"], one["y"]) for one in figures["trade"]["data"] if one["name"] != "picked"}
+    assert trade["series-clamp"] == ([1.0, 1.0, 0.6], [0.8, 0.35, 0.1])
+    assert trade["series-rmu"] == ([0.9], [0.3])
+    for key, named in (("clamp", "clamp where active"), ("random", "random features"), ("rmu", "RMU")):
+        assert re.search(rf'data-series="{key}".*?>{named}|data-series="{key}".*?</span> {named}', page)
+        assert re.search(rf'<td><span class="mark series-{key}"[^>]*>.</span> <span title="[^"]*">{named}</span>', page)
+
+
+@pytest.mark.parametrize(
+    ("doses", "kind", "ticks"),
+    [
+        ([1, 2, 4, 8, 2], "log", [1, 2, 4, 8]),
+        ([0, 1, 4], "linear", [0, 1, 4]),
+        ([1], "linear", [1]),
+        ([], "linear", []),
+        ([1, 1.5], "linear", [1, 1.5]),
+        ([1, 1.01, 64], "log", [1, 64]),
+    ],
+)
+def test_an_axis_of_doses(doses: list[float], kind: str, ticks: list[float]):
+    axis = dose_axis(doses)
+    assert (axis["type"], axis["tickvals"]) == (kind, ticks)
+
+
+def test_an_axis_of_costs_has_a_place_for_none():
+    axis, place = cost_axis([0.02, 3.0, 0.0, -0.001])
+    assert axis["type"] == "log"
+    assert axis["ticktext"] == ["≤ 0", "0.01", "0.1", "1", "10"]
+    assert place(0.02) == 0.02
+    assert place(0.0) == place(-0.001) == axis["tickvals"][0] < 0.01
+    assert 10 ** axis["range"][0] < place(0.0) < 3.0 < 10 ** axis["range"][1]
+    assert cost_axis([0.02, 3.0])[0]["ticktext"] == ["0.01", "0.1", "1", "10"]
+    assert cost_axis([0.0])[1](0.0) == 0.0
+
+
+def test_candidates_have_examples_of_the_text_to_forget(own: Path, here: TestClient):
+    page = here.get("/interventions/tkinter.frequency").text
+    assert "in the text to forget, stdlib-<wbr>train" in page
+    assert "most in stdlib-heldout" in page
+    rows = re.findall(r'<td class="example beside">(.*?)</td>', page, re.S)
+    assert len(rows) == len(FEATURES)
+    for row in rows:
+        assert re.findall(r'title="([^"]*)"', row) == ["tkinter/dialog.py", "turtle.py"]
+        assert re.search(r'class="t a15 peak" data-v="2.50"> tkinter<', row)
+    assert "measured only where features are chosen by attribution" in page
+    assert "loss added" not in page
+    run = a_run("old")
+    tried = [one.model_copy(update={"loss_added": 0.003, "changes": (1,), "excerpts": ()}) for one in run.candidates]
+    write_result(own, run.model_copy(update={"candidates": tuple(tried)}))
+    page = here.get("/interventions/old").text
+    assert "measured only where" not in page
+    assert '<td class="number wide-only">+0.00300</td>' in page
+    assert "from before examples of the text to forget were kept" in page
+
+
+def test_runs_of_before_questions_were_kept_say_what_they_know(own: Path, here: TestClient):
+    path = own / "unlearning" / "tkinter.frequency.json"
+    kept = json.loads(path.read_text())
+    for flip in kept["side_effects"]["flips"]:
+        del flip["asks"], flip["answer"], flip["says"]
+    path.write_text(json.dumps(kept))
+    page = here.get("/interventions/tkinter.frequency").text
+    assert "tkinter.12" in page.split('<h3 class="turned">')[1]
+    assert '<span class="down">wrong</span>' in page
+
+
+def test_treatments_are_called_alike_everywhere(client: TestClient):
+    from saebench import wording
+    from saebench.interventions.unlearning.config import Baseline, Kind
+    from web.figures.unlearning import MARKS
+    from web.models import interventions as models
+
+    assert tuple(wording.TREATMENTS) == models.KINDS == get_args(Kind) == get_args(models.TreatmentKind)
+    assert tuple(wording.BASELINES) == models.BASELINES == get_args(Baseline) == get_args(models.BaselineName)
+    assert set(MARKS) == {*wording.TREATMENTS, *wording.BASELINES, wording.SET}
+    kinds = {get_args(kind.model_fields["kind"].annotation)[0] for kind in get_args(get_args(AnyIntervention)[0])}
+    assert set(wording.KINDS) == kinds
+    form = client.get("/interventions/form").text
+    for named in (*wording.TREATMENTS.values(), *wording.BASELINES.values()):
+        assert named.label in form
+    chosen = Chosen("s", (1,), (2.0,), 0.1)
+    for kind, named in wording.TREATMENTS.items():
+        [made] = interventions(Treatment(kind=kind), chosen, 2)
+        often = made.when is not None
+        assert wording.kind_label(made.kind, above=getattr(made, "above", 0), often=often) == named.label
+    sheet = (Path(web.__file__).parent / "static" / "css" / "colours.css").read_text()
+    for name in MARKS:
+        assert sheet.count(f"--series-{name}:") == 3  # light, dark, and dark by the system
 
 
 def test_hostile_texts_stay_text(client: TestClient):
