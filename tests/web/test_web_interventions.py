@@ -492,9 +492,49 @@ def test_the_prompt_page_reads_under_interventions(own: Path, here: TestClient, 
         assert activation == pytest.approx(truth[:, feature].max(), rel=1e-4)
     if len(ids) == len(data["moved"]):
         assert data["moved"] == pytest.approx((added.norm() / x.norm(dim=1)).tolist(), rel=1e-4)
+    before = sae.encode(x).to_dense().detach().numpy()
+    maxima = {f["feature"]: f["activation"] / f["share"] for f in data["features"] if f["share"]}
+    for feature in data["features"]:
+        assert feature["set"] == (feature["feature"] == 9)
+        if feature["share"]:
+            expected = before[:, feature["feature"]].max() / maxima[feature["feature"]]
+            assert feature["without"] == pytest.approx(expected, rel=1e-3, abs=1e-6)
+    assert data["set"] == ([9] if before[:, 9].max() > 0 else [])
     part = here.get("/prompt/result", params={"text": text, "sae": synthetic.SAE, "interventions": "one"}).text
     assert len(re.findall(r'class="t a\d+" title="changed by', part)) == len(data["tokens"])
     assert np.isfinite(data["moved"]).all()
+
+
+def test_what_is_set_stands_apart_in_the_map_and_the_rest_stays_readable(own: Path, here: TestClient):
+    """A feature set to a hundred times its maximum, and others that it drives beyond theirs."""
+    text, sae = "for item in items:\n    print(item)\n", synthetic.SAE
+    plain = here.get("/prompt.json", params={"text": text, "sae": sae}).json()["features"]
+    strong = next(f for f in plain if f["share"])
+    clamp = Clamp(sae=sae, feature=strong["feature"], activation=100 * strong["activation"] / strong["share"])
+    write_interventions(own, intervention_files.a_set(own, "strong", (clamp,)))
+    query = {"text": text, "sae": sae, "interventions": "strong"}
+    data = here.get("/prompt.json", params=query).json()
+    part = here.get("/prompt/result", params=query).text
+    figure = json.loads(re.search(r'<script type="application/json">(.*?)</script>', part, re.S)[1])
+    apart, rest = figure["data"]
+    assert (apart["meta"], rest["meta"]) == ("accent", "active")
+    names = figure["layout"]["yaxis"]["ticktext"]
+    assert names[0] == f"{strong['feature']} set"
+    assert (apart["y"], rest["y"]) == ([0], list(range(1, len(names))))
+    assert [cell and round(cell**2, 3) for cell in apart["z"][0]] == [
+        min(round(value / (strong["activation"] / strong["share"]), 3), 1) or None for value in strong["activations"]
+    ]
+    others = {str(f["feature"]): f for f in data["features"] if f["share"] and not f["set"]}
+    top = max(1.0, *(others[name]["share"] for name in names[1:] if name in others))
+    for name, row in zip(names[1:], rest["z"], strict=True):
+        if name in others:
+            shares = np.array(others[name]["activations"]) / others[name]["activation"] * others[name]["share"]
+            assert [cell or 0 for cell in row] == pytest.approx(np.sqrt(shares / top).tolist(), abs=1e-3)
+    assert "What is set</h2>" in part
+    assert "clamp everywhere: sets to" in part
+    assert ">set</span>" in part
+    without = here.get("/prompt/result", params={"text": text, "sae": sae}).text
+    assert "What is set" not in without
 
 
 def test_interventions_that_cannot_be_applied_say_why(own: Path, here: TestClient):

@@ -14,6 +14,8 @@ class PromptFeature(BaseModel):
     token: int = Field(description="where, an index into `tokens`")
     n_tokens: int = Field(description="of the model, on which it is active")
     activations: list[float] = Field(description="at each of `tokens`")
+    without: float | None = Field(None, description="under interventions: its share of its own maximum without them")
+    set: bool = Field(False, description="whether the interventions act on it")
 
 
 class PromptPage(BaseModel):
@@ -28,5 +30,6 @@ class PromptPage(BaseModel):
     l0: float = Field(description="mean number of active features per token")
     interventions: str | None = Field(None, description="under which the model reads the text; null: none")
     moved: list[float] = Field([], description="by how much each of `tokens` is changed where they act, |x' − x| / |x|")
+    set: list[int] = Field([], description="features that the interventions act on and that fire without them")
     n_features: int = Field(description="that fire anywhere in the text, or on the token asked about")
     features: list[PromptFeature] = Field(description="strongest first, by their share of their own maximum")

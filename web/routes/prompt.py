@@ -16,6 +16,7 @@ from web.routes.params import Corpus, Here, Interventions
 from web.urls import urls
 from web.views.choice import chosen_index, indexed_saes, saved_names
 from web.views.prompt import PromptView, prompt_view
+from web.views.prompt_applied import applied_of
 from web.views.saved import usable
 from web.workspace import Workspace
 
@@ -50,7 +51,8 @@ def view_of(
     kept = usable(here, interventions) if interventions else None
     with answering():
         codes = live_codes(live, index["sae_id"], text, kept)
-    return prompt_view(here, index, text, codes, token, interventions or None)
+        plain = live_codes(live, index["sae_id"], text) if kept else None
+    return prompt_view(here, index, text, codes, token, applied_of(kept, index["sae_id"], plain) if plain else None)
 
 
 @router.get("/prompt.json", responses=MODEL_RESPONSES)
