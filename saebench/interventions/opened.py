@@ -96,6 +96,19 @@ def _checked(saes: Mapping[str, Trained], interventions: Sequence[Intervention])
     return Checked(interventions, saes, _model(first), f"SAE {first.id}")
 
 
+def open_on(lm: LanguageModel, workspace: Path, *sae_ids: str) -> dict[str, Hooked]:
+    """SAEs of a workspace by their ids, for a model that is open.
+
+    Raises:
+        UserError: there is none of a name, one is damaged or reads another model.
+    """
+    trained = read_saes(workspace, *sae_ids) if sae_ids else {}
+    for one in trained.values():
+        if _model(one)["sha256"] != lm.sha256:
+            raise UserError(f"SAE {one.id} reads another model than {lm.name}; interventions are for one model")
+    return {sae_id: _hooked(one, lm) for sae_id, one in trained.items()}
+
+
 def open_interventions(workspace: Path | str, set_id: str) -> OpenedInterventions:
     """A set of interventions of a workspace with its model and SAEs.
 

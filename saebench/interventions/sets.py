@@ -50,6 +50,18 @@ class InterventionSet(BaseModel, frozen=True, extra="forbid"):
         return self
 
 
+def by_ids(kept: InterventionSet) -> tuple[AnyIntervention, ...]:
+    """A set's interventions with the ids of their SAEs in the place of the set's names for them."""
+
+    def renamed(one: AnyIntervention) -> AnyIntervention:
+        when = one.when
+        if when is not None and when.sae is not None:
+            when = when.model_copy(update={"sae": kept.saes[when.sae].id})
+        return one.model_copy(update={"sae": kept.saes[one.sae].id, "when": when})
+
+    return tuple(map(renamed, kept.interventions))
+
+
 _SHELF = Shelf(
     "interventions",
     InterventionSet,

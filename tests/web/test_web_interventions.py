@@ -341,7 +341,8 @@ def test_what_is_asked_for_becomes_a_recipe_and_a_job(own: Path, asleep: TestCli
         ({"treatments": [{"kind": "clamp", "strengths": "nan"}]}, 422, "strengths are numbers from 0"),
         ({"treatments": [{"kind": "clamp", "strengths": " "}]}, 422, "no strength is given"),
         ({"treatments": [TREATED[0], TREATED[0]]}, 422, "kind of treatment is there twice"),
-        ({"treatments": []}, 422, "treatments"),
+        ({"treatments": []}, 422, "No treatment is given and no set of interventions"),
+        ({"sets": ["none"]}, 404, "no set of interventions 'none'"),
         ({"method": "list"}, 422, "ethod list wants the name of a list"),
         ({"method": "list", "list_name": "none"}, 404, "no list 'none'"),
         ({"id": "../x"}, 422, "cannot be an id"),
@@ -360,6 +361,19 @@ def test_what_cannot_be_unlearned_is_said_in_one_line(
     assert "\n" not in answer.json()["cause"]
     assert not (own / "unlearning" / "recipes").exists()
     assert refusing.get("/jobs.json").json() == {"jobs": []}
+
+
+def test_saved_sets_are_part_of_what_is_asked_for(own: Path, asleep: TestClient):
+    """With the SAE's id in the place of the set's own name for it."""
+    kept = read_interventions(own, "several")
+    [name] = kept.saes
+    named = json.loads(kept.model_dump_json().replace(f'"{name}":', '"own":').replace(f'"sae":"{name}"', '"sae":"own"'))
+    write_interventions(own, InterventionSet.model_validate({**named, "id": "named"}))
+    assert read_interventions(own, "named").interventions[0].sae == "own"
+    answer = asleep.post("/interventions", json=wanted(id="of-sets", treatments=[], sets=["named"]))
+    assert answer.status_code == 202, answer.text
+    recipe = yaml.safe_load((own / "unlearning" / "recipes" / "of-sets.yaml").read_text())["unlearn"]
+    assert UnlearnConfig.model_validate(recipe).sets == {"named": kept.interventions}
 
 
 def test_only_the_page_itself_may_write(here: TestClient):

@@ -9,7 +9,8 @@ function body(form) {
     .filter((row) => row.querySelector("[name=use]").checked)
     .map((row) => ({ kind: row.dataset.kind, strengths: row.querySelector("[name=strengths]").value }));
   const { use, strengths, ...rest } = values;
-  return { ...rest, treatments, baselines: new FormData(form).getAll("baselines") };
+  const several = Object.fromEntries(["sets", "baselines"].map((name) => [name, new FormData(form).getAll(name)]));
+  return { ...rest, treatments, ...several };
 }
 
 document.addEventListener("submit", (event) => {
@@ -17,7 +18,7 @@ document.addEventListener("submit", (event) => {
   if (form.matches("#unlearn")) { // not by form.id, which is the field of that name
     event.preventDefault();
     const wanted = body(form);
-    if (wanted.treatments.length) send(form, wanted, form.dataset.send);
+    if (wanted.treatments.length || wanted.sets.length) send(form, wanted, form.dataset.send);
     else form.querySelector(".said").textContent = "No treatment is chosen. Tick one at least.";
   } else if (form.matches("#again")) {
     event.preventDefault();

@@ -20,6 +20,7 @@ from web.models.interventions import KINDS, Again, Documents, InterventionsPage,
 from web.models.jobs import Job
 from web.unlearning import checked_id
 from web.views.lists import lists_page, refused
+from web.views.saved import usable
 from web.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -113,8 +114,13 @@ def _names(settings: tuple[tuple[str, Any], ...]) -> tuple[str, ...]:
 
 
 def unlearn_config(here: Workspace, wanted: NewUnlearning) -> "UnlearnConfig":
-    """What is wanted as a run takes it. Raises ProblemError 422 with what is wrong in one line."""
+    """What is wanted as a run takes it.
+
+    Raises:
+        ProblemError: no such corpus or set of interventions (404), or what is wrong in one line (422).
+    """
     from saebench.config import CorpusConfig
+    from saebench.interventions.sets import by_ids
     from saebench.interventions.unlearning import ChoosingConfig, Treatment, UnlearnConfig
 
     known = corpora(here)
@@ -133,6 +139,7 @@ def unlearn_config(here: Workspace, wanted: NewUnlearning) -> "UnlearnConfig":
             questions=default.questions.model_copy(update={"per_topic": wanted.per_topic}),
             choose=choose,
             treatments=tuple(_treatment(one, wanted, Treatment) for one in wanted.treatments),
+            sets={name: by_ids(usable(here, name)) for name in wanted.sets},
             baselines=tuple(dict.fromkeys(wanted.baselines)),
             chosen_on=wanted.chosen_on,
             judged_on=wanted.judged_on,

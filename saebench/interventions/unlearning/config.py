@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from saebench.config import CorpusConfig, Section
 from saebench.interventions.baselines import RMUConfig
+from saebench.interventions.kinds import AnyIntervention
 from saebench.interventions.questions import BuildConfig
 
 
@@ -91,7 +92,9 @@ class UnlearnConfig(Section):
             Treatment(kind="zero", strengths=(1,)),
             Treatment(kind="project", strengths=(1, 2, 4)),
         ),
-        min_length=1,
+    )
+    sets: dict[str, tuple[AnyIntervention, ...]] = Field(
+        {}, description="interventions that are examined as they are, by name; their SAEs by id"
     )
     baselines: tuple[Baseline, ...] = ("random", "direction", "rmu")
     direction_strengths: Strengths = Field((1, 2, 4), description="1 takes it away")
@@ -109,6 +112,11 @@ class UnlearnConfig(Section):
         both = self.forget.keys() & self.retain.keys()
         if both:
             raise ValueError(f"topic {sorted(both)[0]!r} is both to be forgotten and kept")
+        if not self.treatments and not self.sets:
+            raise ValueError("no treatment is given and no set of interventions; give one at least")
+        empty = next((name for name, interventions in self.sets.items() if not interventions), None)
+        if empty is not None:
+            raise ValueError(f"set {empty!r} has no intervention")
         kinds = [treatment.kind for treatment in self.treatments]
         if len(set(kinds)) < len(kinds):
             raise ValueError("a kind of treatment is there twice; give it more strengths instead")

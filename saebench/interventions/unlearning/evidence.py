@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float, Int
 
 from saebench.corpus.tokenization import vocabulary
 from saebench.interventions.comparison import compare_next
@@ -32,20 +33,22 @@ def side_effects(lm: LanguageModel, under: Under, exam: Exam) -> SideEffects:
     )
 
 
-def samples(lm: LanguageModel, under: Under, hook_point: str, exam: Exam, n: int, n_tokens: int) -> list[Sample]:
+def samples(
+    lm: LanguageModel, under: Under, hook_points: Sequence[str], exam: Exam, n: int, n_tokens: int
+) -> list[Sample]:
     """Prompts of questions, of as many documents as there are, continued before and after.
 
     Args:
         lm: the model.
         under: puts it under the intervention.
-        hook_point: where that acts.
+        hook_points: where that acts.
         exam: whose questions give the prompts.
         n: of either side, at most.
         n_tokens: tokens of a continuation.
     """
     sides = ((True, exam.forget), (False, exam.controls))
     return [
-        _sample(lm, under, hook_point, question, forget, n_tokens)
+        _sample(lm, under, hook_points, question, forget, n_tokens)
         for forget, questions in sides
         for question in _spread(questions.questions, n)
     ]
@@ -66,15 +69,15 @@ def _spread(questions: Sequence[Question], n: int) -> list[Question]:
 
 
 def _sample(
-    lm: LanguageModel, under: Under, hook_point: str, question: Question, forget: bool, n_tokens: int
+    lm: LanguageModel, under: Under, hook_points: Sequence[str], question: Question, forget: bool, n_tokens: int
 ) -> Sample:
     ((_, way),) = put(lm, QuestionSet(name="sample", questions=(question,)), "given")
     room = max(lm.context_length - n_tokens, 1)
     prompt = torch.tensor(way.prompt[-room:])
-    plain, held = generate(lm, prompt, n_tokens), _held(lm, hook_point, prompt)
+    plain, held = generate(lm, prompt, n_tokens), _held(lm, hook_points, prompt)
     with under():
-        changed, now = generate(lm, prompt, n_tokens), _held(lm, hook_point, prompt)
-    moved = (now - held).norm(dim=1) / held.norm(dim=1).clamp_min(1e-12)
+        changed, now = generate(lm, prompt, n_tokens), _held(lm, hook_points, prompt)
+    moved = ((now - held).norm(dim=-1) / held.norm(dim=-1).clamp_min(1e-12)).amax(0)
     likeliest, kl = compare_next(plain.logits, changed.logits, NEXT)
     texts = vocabulary(lm.tokenizer)
 
@@ -98,6 +101,9 @@ def _sample(
 
 
 @torch.no_grad()
-def _held(lm: LanguageModel, hook_point: str, prompt: torch.Tensor) -> torch.Tensor:
-    """What the hook point holds for every token, after whatever changes it."""
-    return lm.run(prompt[None], [hook_point])[1][hook_point][0].float()
+def _held(
+    lm: LanguageModel, hook_points: Sequence[str], prompt: Int[torch.Tensor, " prompt"]
+) -> Float[torch.Tensor, "hook_points prompt width"]:
+    """What the hook points hold for every token, after whatever changes it."""
+    found = lm.run(prompt[None], list(hook_points))[1]
+    return torch.stack([found[name][0].float() for name in hook_points])

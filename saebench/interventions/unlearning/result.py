@@ -24,7 +24,7 @@ class Curve(Plain):
     """One treatment or baseline at all of its strengths.
 
     Attributes:
-        name: the kind of the treatment, or the baseline's.
+        name: the kind of the treatment, the baseline's, or that of a set of interventions (`wording.set_name`).
         baseline: whether it is one.
         points: rising in strength.
         best: number of the point that forgets most among those that keep the controls; None where none does.
@@ -52,7 +52,8 @@ class Sample(Plain):
         forget: whether that is to be forgotten.
         answer: what the question asks for.
         tokens: texts of the prompt's tokens.
-        moved: by how much each was changed where the features are: |x' − x| / |x|; 0 where nothing happened.
+        moved: by how much each was changed where the features are: |x' − x| / |x|, of several hook points the largest;
+            0 where nothing happened.
         before: continuation of the plain model; after: under the interventions.
         kl: KL(before ‖ after) of the next token, nats.
         next: the likeliest next tokens.
@@ -87,8 +88,8 @@ class Picked(Plain):
     """The treatment and strength that the rest is about.
 
     Attributes:
-        treatment: its kind.
-        strength: of the dose curve.
+        treatment: its kind, or the name of a set's curve.
+        strength: of the dose curve; a set has none.
         keeps_controls: whether it is within the bound; if no strength of any treatment is, it is the one that gains
             most: controls kept minus forget questions still right.
         interventions: as values, to be applied again.

@@ -20,7 +20,8 @@ from saebench.interventions.baselines import ablated, difference_of_means, rmu
 from saebench.interventions.baselines.rmu import check_layer
 from saebench.interventions.baselines.weights import weights_of
 from saebench.interventions.choosing import Candidate, by_frequency, firings_on
-from saebench.interventions.kinds import ClampActive
+from saebench.interventions.kinds import ClampActive, Intervention
+from saebench.interventions.opened import open_on
 from saebench.interventions.questions import QuestionSet, ask, build_questions, read_questions, write_questions
 from saebench.interventions.scores import (
     Cell,
@@ -43,10 +44,13 @@ from saebench.interventions.unlearning.result import Curve, Picked, UnlearningRe
 from saebench.interventions.unlearning.treatments import Chosen, interventions
 from saebench.lm import LanguageModel
 from saebench.tracking import Track, silent
+from saebench.wording import set_name
 from saebench.work import kept, opened_work
 from store import FeatureStore, Firings
 
 RMU = "rmu"
+AS_IT_IS = 1.0
+"""The strength of a set of interventions, which has none."""
 
 
 class Candidates(BaseModel):
@@ -70,7 +74,9 @@ class Run:
         track: Track,
     ) -> None:
         self.lm, self.sae, self.hooked, self.config = lm, sae, hooked, config
-        self.saes: Mapping[str, Hooked] = {sae: hooked}
+        others = {one.sae for own in config.sets.values() for one in own}
+        others |= {one.when.sae for own in config.sets.values() for one in own if one.when and one.when.sae}
+        self.saes: Mapping[str, Hooked] = {sae: hooked, **open_on(lm, workspace, *sorted(others - {sae}))}
         self.workspace, self.work, self.track = workspace, work, track
         self.divided = divided
 
@@ -130,13 +136,17 @@ class Run:
         """A treatment of features at every strength."""
         return self.curve(name, lambda dose: self.under(treatment, chosen, dose), treatment.strengths)
 
+    def examined(self, name: str, interventions: Sequence[Intervention]) -> Curve:
+        """A set of interventions as it is."""
+        return self.curve(set_name(name), lambda _: intervened(self.lm, interventions, self.saes), [AS_IT_IS])
+
     def under(self, treatment: Treatment, chosen: Chosen, strength: float) -> AbstractContextManager[None]:
         """The model under a treatment."""
         return intervened(self.lm, interventions(treatment, chosen, strength), self.saes)
 
     def baselines(self) -> list[Curve]:
         """What features must beat, by the same exam."""
-        first = self.config.treatments[0]
+        first = next(iter(self.config.treatments), Treatment())
         made: dict[str, Callable[[], Curve]] = {
             "random": lambda: self.treated(first, self.chosen(self._at_random(), [first]), "random"),
             "direction": self._direction,
@@ -188,16 +198,17 @@ class Run:
             return unlearning_score(run_grid(measure, grid, self.work / "saebench", done))
 
     def pick(self, curves: Sequence[Curve], chosen: Chosen) -> Picked:
-        """The treatment and strength that forget most within the bound; without any, those that gain most."""
+        """The treatment and strength, or the set, that forget most within the bound; if none is, what gains most."""
         treatments = {treatment.kind: treatment for treatment in self.config.treatments}
-        own = [(curve.name, point) for curve in curves for point in curve.points if curve.name in treatments]
+        sets = {set_name(name): values for name, values in self.config.sets.items()}
+        own = [(curve.name, point) for curve in curves for point in curve.points if not curve.baseline]
         within = [each for each in own if each[1].scores.controls.value >= self.config.bound]
         name, point = (
             min(within, key=lambda each: (each[1].scores.forget.value, -each[1].scores.controls.value))
             if within
             else max(own, key=lambda each: each[1].scores.controls.value - each[1].scores.forget.value)
         )
-        values = interventions(treatments[name], chosen, point.strength)
+        values = sets.get(name) or interventions(treatments[name], chosen, point.strength)
         return Picked(
             treatment=name, strength=point.strength, keeps_controls=bool(within), interventions=tuple(values),
             scores=point.scores,
@@ -231,7 +242,7 @@ def unlearn(
         hooked: the SAE and where it reads.
         config: how.
         divided: the documents: `divide(config)`, which needs no model.
-        workspace: for lists of features.
+        workspace: for lists of features, and for the other SAEs that sets of interventions use.
         work: folder for what is done so far, removed at the end.
         result_id: name of the result.
         track: is told how far it is.
@@ -252,6 +263,7 @@ def unlearn(
         check_often(run.material.exam.neutral)
         chosen = run.chosen(run.candidates, config.treatments)
         curves = [run.treated(treatment, chosen, treatment.kind) for treatment in config.treatments]
+        curves += [run.examined(name, own) for name, own in config.sets.items()]
         curves += run.baselines()
         score = run.saebench()
         picked = run.pick(curves, chosen)
@@ -263,7 +275,8 @@ def unlearn(
         with track("side effects", 2) as done:
             changed = side_effects(lm, under, exam)
             done(1)
-            continued = samples(lm, under, hooked.hook_point, exam, config.samples, config.sample_tokens)
+            places = list(dict.fromkeys(run.saes[one.sae].hook_point for one in picked.interventions))
+            continued = samples(lm, under, places, exam, config.samples, config.sample_tokens)
             done(2)
         result = UnlearningResult(
             id=result_id, sae=sae, hook_point=hooked.hook_point, config=config,

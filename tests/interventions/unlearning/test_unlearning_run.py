@@ -11,7 +11,7 @@ import torch
 
 from saebench.config import CorpusConfig
 from saebench.errors import UserError
-from saebench.interventions import Hooked, generate, intervened
+from saebench.interventions import Hooked, Project, Scale, Zero, generate, intervened
 from saebench.interventions.baselines import RMUConfig
 from saebench.interventions.questions import BuildConfig, ask, build_questions
 from saebench.interventions.scores import dose_response, text_scores
@@ -72,6 +72,7 @@ def config(corpus: Path) -> UnlearnConfig:
         questions=BuildConfig(per_topic=12, distinctive=0, copied=True, per_document=6),
         choose=ChoosingConfig(n=4, retain_below=1.0),
         treatments=(Treatment(strengths=(0, 3)), Treatment(kind="guarded", strengths=(3,))),
+        sets={"gentle": (Zero(sae="s", feature=(1, 2)),)},
         direction_strengths=(1,),
         rmu=RMUConfig(layer=1, c=20, alpha=10, lr=1e-3, steps=2, batch=2),
         chosen_on=8,
@@ -135,10 +136,15 @@ def result(
 def test_every_treatment_and_baseline_is_scored(result: UnlearningResult):
     shape = [(curve.name, curve.baseline, [point.strength for point in curve.points]) for curve in result.curves]
     assert shape == [
-        ("clamp", False, [0, 3]), ("guarded", False, [3]),
+        ("clamp", False, [0, 3]), ("guarded", False, [3]), ("set:gentle", False, [1]),
         ("random", True, [0, 3]), ("direction", True, [1]), ("rmu", True, [20]),
     ]  # fmt: skip
     assert len(result.candidates) == len(result.units) == 4
+    for candidate in result.candidates:
+        assert candidate.excerpts
+        for excerpt in candidate.excerpts:
+            assert excerpt.document.startswith("json/")
+            assert excerpt.activations[excerpt.peak] == max(excerpt.activations) > 0
     assert result.saebench is not None
     assert {sample.forget for sample in result.samples} == {True, False}
     assert {change.topic for change in result.side_effects.topics} == {"json", "html"}
@@ -170,6 +176,31 @@ def test_the_picked_intervention_scores_what_it_says(
         assert flip.says != flip.answer
     lost = {flip.id for flip in result.side_effects.flips if not flip.became_right}
     assert len(lost) == round((1 - right[0]) * len(exam.forget)) + round((1 - right[1]) * len(exam.controls))
+
+
+def test_a_set_is_examined_as_it_is(
+    result: UnlearningResult, lm: LanguageModel, hooked: Hooked, material: Material, config: UnlearnConfig
+):
+    [curve] = [curve for curve in result.curves if curve.name == "set:gentle"]
+    with intervened(lm, config.sets["gentle"], {"s": hooked}):
+        right = float(ask(lm, material.exam.forget, "given").right.float().mean())
+    assert curve.points[0].scores.forget.value == pytest.approx(right)
+
+
+def test_a_set_can_be_what_is_picked(lm: LanguageModel, hooked: Hooked, config: UnlearnConfig, tmp_path: Path):
+    """Only sets, of which one changes nothing and the other nearly everything."""
+    sets = {"none": (Scale(sae="s", feature=1, factor=1.0),), "all": (Project(sae="s", feature=tuple(range(200))),)}
+    own = config.model_copy(update={"treatments": (), "sets": sets, "baselines": (), "samples": 1})
+    found = unlearn(lm, "s", hooked, own, tmp_path, tmp_path / "work" / "x", "x")
+    assert [curve.name for curve in found.curves] == ["set:none", "set:all"]
+    best = min(found.curves, key=lambda curve: curve.points[0].scores.forget.value)
+    if best.points[0].scores.controls.value < config.bound:
+        best = max(
+            found.curves,
+            key=lambda curve: curve.points[0].scores.controls.value - curve.points[0].scores.forget.value,
+        )
+    assert found.picked.treatment == best.name
+    assert found.picked.interventions == sets[best.name.removeprefix("set:")]
 
 
 def test_no_document_chooses_and_judges(material: Material):
