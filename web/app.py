@@ -36,6 +36,7 @@ from web.routes import (
     prompt,
     saes,
     saved,
+    saved_pair,
     sql,
     steer,
     unlearning,
@@ -67,6 +68,7 @@ ROUTERS = [
         circuit,
         interventions,
         saved,
+        saved_pair,
         unlearning,
     )
 ]

@@ -193,12 +193,22 @@ class Urls:
         """Two unlearning runs side by side."""
         return "/interventions/compare" + _query({"a": a, "b": b})
 
+    def compare_sets(
+        self, a: str | None = None, b: str | None = None, part: str = "", **query: str | int | float | None
+    ) -> str:
+        """Two saved sets side by side; `part`: result, the text continued; `query`: text, tokens, temperature, seed."""
+        return "/interventions/compare/sets" + (f"/{part}" if part else "") + _query({"a": a, "b": b, **query})
+
     def saved_sets(self, part: str = "") -> str:
-        """Where interventions are saved; `part`: steering."""
+        """Where interventions are saved; `part`: steering, composed."""
         return "/interventions/sets" + (f"/{part}" if part else "")
 
+    def compose(self, edit: str | None = None, **query: str | int | None) -> str:
+        """Where a set of interventions is composed, or changed; `query`: sae, features of a new one."""
+        return "/interventions/compose" + _query({"edit": edit, **query})
+
     def saved(self, set_id: str) -> str:
-        """A saved set of interventions: PATCH renames it, DELETE takes it away."""
+        """A saved set of interventions: PATCH renames it, PUT replaces what it does, DELETE takes it away."""
         return f"/interventions/sets/{quote(set_id, safe='')}"
 
     def prompt(self, **query: str | int | None) -> str:

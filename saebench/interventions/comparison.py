@@ -1,7 +1,9 @@
 """How far interventions move the prediction of the next token."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -20,8 +22,17 @@ def compare_next(
     """The `most` likeliest tokens by the larger of their two probabilities, and KL(before ‖ after) in nats, of two
     vectors of logits.
     """
-    logs = [logits.double().log_softmax(0) for logits in (before, after)]
-    shares = [each.exp() for each in logs]
-    likeliest = shares[0].maximum(shares[1]).topk(min(most, len(shares[0]))).indices.tolist()
-    rows = [Next(token, float(shares[0][token]), float(shares[1][token])) for token in likeliest]
-    return rows, float((shares[0] * (logs[0] - logs[1])).sum().clamp_min(0))
+    return [Next(token, *shares) for token, shares in likeliest([before, after], most)], divergence(before, after)
+
+
+def likeliest(logits: Sequence[Float[Tensor, " vocab"]], most: int) -> list[tuple[int, list[float]]]:
+    """The `most` likeliest tokens by the largest of their probabilities, and these, of several vectors of logits."""
+    shares = torch.stack([each.double().softmax(0) for each in logits])
+    tokens = shares.amax(0).topk(min(most, shares.shape[1])).indices.tolist()
+    return [(token, shares[:, token].tolist()) for token in tokens]
+
+
+def divergence(before: Float[Tensor, " vocab"], after: Float[Tensor, " vocab"]) -> float:
+    """KL(before ‖ after) of two vectors of logits, nats."""
+    was, now = (each.double().log_softmax(0) for each in (before, after))
+    return float((was.exp() * (was - now)).sum().clamp_min(0))

@@ -187,8 +187,53 @@ def test_every_page_fits_its_screen(opened: Open, address: str, theme: str, size
     page = opened(f"{address}/interventions", theme, size)
     expect(page.locator("#unlearn")).to_be_visible(timeout=PATIENCE)
     assert fits(page)
-    for place in ("tkinter.frequency", "compare?a=tkinter.frequency&b=hostile", "sets/several"):
+    for place in (
+        "tkinter.frequency", "compare?a=tkinter.frequency&b=hostile", "sets/several", "compose?edit=several",
+        "compare/sets?a=several&b=tkinter.frequency&text=for+item&tokens=8",
+    ):  # fmt: skip
         page.goto(f"{address}/interventions/{place}")
-        if "sets" not in place:
-            drawn(page, "dose")
+        if place.startswith(("tkinter", "compare?")):
+            drawn(page, "dose-forget")
+        elif "text=" in place:
+            expect(page.locator(".of-three")).to_be_visible(timeout=PATIENCE)
         assert fits(page), place
+    for place in ("prompt", "steer"):
+        page.goto(f"{address}/{place}?sae={synthetic.SAE}&text=for+item&tokens=8&interventions=tkinter.frequency")
+        expect(page.locator(".result section").first).to_be_visible(timeout=PATIENCE)
+        assert fits(page), place
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_treatment_has_one_colour_in_every_figure_and_table(opened: Open, address: str, theme: str):
+    page = opened(f"{address}/interventions/tkinter.frequency", theme)
+    drawn(page, "dose-trade")
+    seen = set()
+    for name in ("clamp", "zero", "random", "rmu"):
+        colours = page.evaluate(
+            """name => [...document.querySelectorAll(".plot.dose")].flatMap((plot) =>
+                plot.data.filter((trace) => trace.meta === `series-${name}`).map((trace) => trace.marker.color))""",
+            name,
+        )
+        assert len(colours) >= 4
+        [colour] = set(colours)
+        marks = page.locator(f".mark.series-{name}")
+        assert marks.count() == 2  # legend and table
+        shown = {mark.evaluate("one => getComputedStyle(one).color") for mark in marks.all()}
+        assert shown == {"rgb({}, {}, {})".format(*(int(colour[i : i + 2], 16) for i in (1, 3, 5)))}
+        seen.add(colour)
+    assert len(seen) == 4
+    before = page.locator("#dose-forget .scatterlayer .trace").count()
+    page.locator("[data-series=clamp]").click()
+    expect(page.locator("[data-series=clamp]")).to_have_attribute("aria-pressed", "false")
+    expect(page.locator("#dose-forget .scatterlayer .trace")).to_have_count(before - 2)  # the curve and its ring
+    page.locator("[data-series=clamp]").click()
+    expect(page.locator("#dose-forget .scatterlayer .trace")).to_have_count(before)
+
+
+def test_a_question_that_turned_opens_to_all_of_it(opened: Open, address: str):
+    page = opened(f"{address}/interventions/tkinter.frequency")
+    row = page.locator("td.question").first
+    expect(row.locator(".writing")).to_be_hidden()
+    row.locator("summary").click()
+    expect(row.locator(".writing")).to_contain_text("from tkinter import")
+    assert row.locator(".writing").inner_text().count("# long ago") == 20

@@ -8,6 +8,7 @@ from web.live.edges import live_edge_test
 from web.live.effects import Effects, live_effects
 from web.live.models import BusyError, CannotOpenError, Live
 from web.live.steering import Continuation, Steered, Steering, live_steering
+from web.live.versus import Versus, Written, live_versus
 
 __all__ = [
     "BusyError",
@@ -18,8 +19,11 @@ __all__ = [
     "LiveCodes",
     "Steered",
     "Steering",
+    "Versus",
+    "Written",
     "live_codes",
     "live_edge_test",
     "live_effects",
     "live_steering",
+    "live_versus",
 ]

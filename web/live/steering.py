@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from saebench.errors import UserError
 from web.live.applied import applied, moved, saes_of
 from web.live.models import InUse, Live
-from web.live.windows import windows
+from web.live.windows import Window, windows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,13 +93,7 @@ def live_steering(
 
     adds = [Add(sae=f.sae, feature=f.feature, activation=f.activation) for f in features]
     with live.using(*dict.fromkeys([*(f.sae for f in features), *saes_of(kept)])) as use, torch.inference_mode():
-        prompt, *rest = windows(use, text)
-        if rest or prompt.tokens.shape[1] + n_tokens > use.lm.context_length:
-            length = sum(len(window.pieces) for window in (prompt, *rest))
-            raise UserError(
-                f"the text has {length} tokens and {n_tokens} are to follow; the model reads {use.lm.context_length} "
-                "at most, one of them to begin with. Shorten the text or ask for fewer"
-            )
+        prompt = prompt_of(use, text, n_tokens)
         how = (prompt.tokens[0], n_tokens, temperature, seed)
         plain = generate(use.lm, *how)
         with applied(use, kept), intervened(use.lm, adds, use.saes):
@@ -116,6 +110,18 @@ def live_steering(
 
         before, after = written(plain), written(steered)
         return Steered(len(prompt.pieces), before, after, *_next(use, plain, steered))
+
+
+def prompt_of(use: InUse, text: str, n_tokens: int) -> Window:
+    """A text as one context that leaves room. Raises UserError where it does not fit."""
+    prompt, *rest = windows(use, text)
+    if rest or prompt.tokens.shape[1] + n_tokens > use.lm.context_length:
+        length = sum(len(window.pieces) for window in (prompt, *rest))
+        raise UserError(
+            f"the text has {length} tokens and {n_tokens} are to follow; the model reads {use.lm.context_length} "
+            "at most, one of them to begin with. Shorten the text or ask for fewer"
+        )
+    return prompt
 
 
 def _activations(

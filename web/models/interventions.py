@@ -13,6 +13,7 @@ METHODS = ("frequency", "squares", "attribution", "list")
 TreatmentKind = Literal["clamp", "clamp_prime", "guarded", "zero", "scale", "project"]
 BaselineName = Literal["random", "direction", "rmu"]
 Method = Literal["frequency", "squares", "attribution", "list"]
+InterventionKind = Literal["add", "scale", "clamp", "clamp_active", "zero", "cap", "project", "cap_projection"]
 
 
 class RunSummary(BaseModel):
@@ -150,6 +151,7 @@ class SavedPage(BaseModel):
     problems: list[str] = Field(description="why it cannot be applied now")
     interventions: list["InterventionLine"]
     run: str | None = Field(description="the unlearning run that it is from")
+    others: list[str] = Field(description="sets that it can be compared with")
     kept: dict[str, Any] = Field(description="the set as it is kept")
 
 
@@ -164,6 +166,59 @@ class InterventionLine(BaseModel):
     where: str = Field(description="on which tokens and on which condition; empty: everywhere")
 
 
+class SetSide(BaseModel):
+    """A set of interventions among two."""
+
+    id: str
+    n: int = Field(description="interventions")
+    features: int = Field(description="that they act on")
+    saes: list[str]
+    notes: str
+
+
+class FeatureUnderTwo(BaseModel):
+    """A feature, and what either set does to it, in order."""
+
+    feature: FeatureSummary
+    a: list[str]
+    b: list[str]
+
+
+class SetsCompared(BaseModel):
+    """Two sets of interventions side by side."""
+
+    sets: list[str] = Field(description="what can be compared")
+    a: str | None
+    b: str | None
+    sides: list[SetSide] = Field([], description="both; empty: nothing to compare")
+    different: list[FeatureUnderTwo] = Field([], description="features to which they do different things")
+    same: list[FeatureUnderTwo] = Field([], description="features to which they do the same")
+
+
+class Versus(BaseModel):
+    """A prompt as the model continues it, and under each of two sets of interventions; lists are in this order."""
+
+    a: str
+    b: str
+    text: str
+    tokens: int = Field(description="how many were to be generated")
+    temperature: float
+    seed: int
+    generated: list[str]
+    moved: list[list[float]] = Field(
+        description="by how much each token of prompt and continuation is changed where they act, |x' − x| / |x|"
+    )
+    next: list["NextOfThree"] = Field(description="the likeliest behind the prompt, by the largest of the three")
+    divergences: list[float] = Field(description="nats, KL(plain ‖ under the set), of both sets")
+
+
+class NextOfThree(BaseModel):
+    """A token that may follow the prompt."""
+
+    token: str
+    shares: list[float]
+
+
 class SavedChange(BaseModel):
     """What becomes of a set: what is left out stays."""
 
@@ -176,6 +231,43 @@ class SavedImport(BaseModel):
 
     text: str = Field(max_length=200_000)
     id: str = Field("", max_length=120, description="that it gets; by default its own")
+
+
+class WantedIntervention(BaseModel):
+    """An intervention as it is typed: the same done to each of its features."""
+
+    kind: InterventionKind
+    sae: str = Field(max_length=200)
+    features: str = Field(max_length=8000, description="12, 33")
+    amount: float | None = Field(None, ge=-1e9, le=1e9, description="activation or factor; none for zero")
+    maxima: bool = Field(False, description="activations are in each feature's maximum in the index")
+    above: float = Field(0, ge=0, le=1e9, description="clamp_active: what the activation must exceed")
+    when: Literal["always", "fires", "often"] = "always"
+    when_sae: str = Field("", max_length=200, description="whose features decide; none: the same")
+    when_features: str = Field("", max_length=8000, description="which decide; none: its own")
+    when_above: float = Field(0, ge=0, le=1e9)
+    share: float = Field(0.05, ge=0, le=1, description="often: of a text's tokens, more than")
+    start: int = Field(0, ge=0, le=10**9, description="first position")
+    stop: int | None = Field(None, ge=1, le=10**9, description="first position that is left out")
+    special: bool = Field(False, description="begin and end tokens too")
+
+
+class ComposedSet(BaseModel):
+    """Interventions in the order in which they happen."""
+
+    id: str = Field(min_length=1, max_length=120)
+    notes: str = Field("", max_length=10_000)
+    interventions: list[WantedIntervention] = Field(min_length=1, max_length=500)
+
+
+class ComposePage(BaseModel):
+    """A set of interventions to be changed, or one that is not there yet."""
+
+    workspace: str
+    id: str | None = Field(description="that is changed; null: a new one is made")
+    notes: str
+    saes: list[str] = Field(description="that can be intervened with")
+    rows: list[WantedIntervention]
 
 
 class SavedSteering(BaseModel):

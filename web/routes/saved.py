@@ -2,19 +2,31 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Response, status
+from fastapi import APIRouter, Path, Query, Response, status
 from pydantic import BaseModel
 from starlette.responses import HTMLResponse
 
+from saebench.wording import KINDS
 from web.errors import RESPONSES
-from web.models.interventions import SavedChange, SavedImport, SavedPage, SavedSteering
+from web.models.interventions import (
+    ComposedSet,
+    ComposePage,
+    SavedChange,
+    SavedImport,
+    SavedPage,
+    SavedSteering,
+)
 from web.rendering import json_answer, page
 from web.routes.params import Here
 from web.urls import urls
 from web.views import saved as views
+from web.views.composing import compose_page, composed
 
 router = APIRouter(tags=["interventions"], responses=RESPONSES)
 SetId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$", description="a set of interventions")]
+OneSet = Annotated[str | None, Query(max_length=200, description="the set that is changed; none: a new one")]
+Sae = Annotated[str | None, Query(max_length=200, description="of a new one")]
+Features = Annotated[str, Query(max_length=8000, description="of a new one: 12,33")]
 CONFLICT: dict[int | str, dict[str, Any]] = {409: RESPONSES[422]}
 
 
@@ -50,10 +62,37 @@ def import_set(here: Here, body: SavedImport, response: Response) -> Saved:
     return _saved(views.imported(here, body), response)
 
 
+@router.post("/interventions/sets/composed", status_code=status.HTTP_201_CREATED, responses=CONFLICT)
+def save_composed(here: Here, body: ComposedSet, response: Response) -> Saved:
+    """Keep interventions that somebody composed, in their order; the set's address is in `Location`."""
+    made = composed(here, body)
+    here.interventions.keep(made)
+    return _saved(made.id, response)
+
+
 @router.post("/interventions/sets/steering", status_code=status.HTTP_201_CREATED, responses=CONFLICT)
 def save_steering(here: Here, body: SavedSteering, response: Response) -> Saved:
     """Keep features added with strengths, as the steer page has them; the set's address is in `Location`."""
     return _saved(views.saved_steering(here, body), response)
+
+
+@router.put("/interventions/sets/{set_id}", responses=CONFLICT)
+def replace(here: Here, set_id: SetId, body: ComposedSet, response: Response) -> Saved:
+    """Put other interventions in the place of a set's; with another id it moves there."""
+    made = composed(here, body)
+    return _saved(here.interventions.change(set_id, lambda _: made).id, response)
+
+
+@router.get("/interventions/compose.json")
+def compose_json(here: Here, edit: OneSet = None, sae: Sae = None, features: Features = "") -> ComposePage:
+    """A set as it would be typed, or what a new one begins with, as data."""
+    return compose_page(here, edit, sae, features)
+
+
+@router.get("/interventions/compose", response_class=HTMLResponse)
+def compose(here: Here, edit: OneSet = None, sae: Sae = None, features: Features = "") -> HTMLResponse:
+    """Compose a set of interventions: what is done to which features, in which order, where and when."""
+    return page("compose.html", page=compose_page(here, edit, sae, features), kinds=KINDS)
 
 
 @router.patch("/interventions/sets/{set_id}", responses=CONFLICT)

@@ -26,7 +26,7 @@ from web.workspace import Workspace
 if TYPE_CHECKING:
     from saebench.interventions.unlearning import Treatment, UnlearnConfig
 
-RESERVED = {"compare", "sets", "documents", "form"}
+RESERVED = {"compare", "sets", "documents", "form", "compose"}
 """Ids that would hide a page."""
 JOB = "unlearn"
 BUNDLED = ("stdlib-train", "stdlib-heldout")

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ def saved_page(here: Workspace, set_id: str) -> SavedPage:
         saes={name: used.id for name, used in kept.saes.items()},
         problems=problems(here.path, kept),
         interventions=[line(one, kept) for one in kept.interventions],
+        others=[row.id for row in here.interventions.sets() if row.problem is None and row.id != set_id],
         run=set_id if any(row.id == set_id and row.problem is None for row in here.interventions.runs()) else None,
         kept=kept.model_dump(mode="json"),
     )
@@ -136,7 +138,7 @@ def changed(here: Workspace, set_id: str, how: SavedChange) -> "InterventionSet"
     if how.id is not None:
         update["id"] = checked_id(how.id.strip())
     if how.notes is not None:
-        update["notes"] = _written(how.notes)
+        update["notes"] = written(how.notes)
     return here.interventions.change(set_id, lambda kept: kept.model_copy(update=update))
 
 
@@ -145,7 +147,7 @@ def imported(here: Workspace, wanted: SavedImport) -> str:
     from saebench.interventions import InterventionSet
 
     try:
-        kept = InterventionSet.model_validate(json.loads(_written(wanted.text)))
+        kept = InterventionSet.model_validate(json.loads(written(wanted.text)))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
@@ -153,7 +155,7 @@ def imported(here: Workspace, wanted: SavedImport) -> str:
     except (ValueError, RecursionError):
         raise _no_set("the text is not JSON") from None
     kept = kept.model_copy(update={"id": checked_id(wanted.id.strip() or kept.id)})
-    _written(kept.model_dump_json())
+    written(kept.model_dump_json())
     for reason in problems(here.path, kept):
         raise _no_set(reason)
     here.interventions.keep(kept)
@@ -162,39 +164,46 @@ def imported(here: Workspace, wanted: SavedImport) -> str:
 
 def saved_steering(here: Workspace, wanted: SavedSteering) -> str:
     """Keep what the steer page adds; its id. Raises ProblemError 404, 409, 422."""
-    from saebench.files import file_sha256
-    from saebench.interventions import Add, InterventionSet
-    from saebench.interventions.sets import UsedSAE
-    from web.live.models import trained_on
+    from saebench.interventions import Add
 
     index = chosen_index(here, wanted.sae, wanted.corpus)
     features = steered_features(here, index, read_wishes(wanted.features, index["sae_id"]))
     if not features:
         raise ProblemError(422, "Nothing to save", "No feature is given.", "Add one and set its strength.")
-    set_id = checked_id(wanted.id.strip())
+    adds = [Add(sae=one.sae, feature=one.feature, activation=one.activation) for one in features]
+    made = made_set(here, wanted.id, adds, wanted.notes)
+    here.interventions.keep(made)
+    return made.id
+
+
+def made_set(here: Workspace, set_id: str, interventions: "Sequence[AnyIntervention]", notes: str) -> "InterventionSet":
+    """A set of interventions whose SAEs go by their ids. Raises ProblemError 404, 422."""
+    from saebench.files import file_sha256
+    from saebench.interventions import InterventionSet
+    from saebench.interventions.sets import UsedSAE
+    from web.live.models import trained_on
+
+    set_id = checked_id(set_id.strip())
+    names = [one.sae for one in interventions]
+    names += [one.when.sae for one in interventions if one.when is not None and one.when.sae is not None]
     saes, models = {}, {}
-    for sae in dict.fromkeys(one.sae for one in features):
-        folder = here.path / "saes" / sae
-        weights = folder / "sae.safetensors"
-        if not weights.exists():
+    for sae in dict.fromkeys(names):
+        if not here.trained(sae):
             raise ProblemError(404, "No such SAE", f"This workspace has no weights of SAE {sae!r}.")
-        models[sae], hook_point = trained_on(folder)
+        models[sae], hook_point = trained_on(here.path / "saes" / sae)
+        weights = here.path / "saes" / sae / "sae.safetensors"
         saes[sae] = UsedSAE(id=sae, sha256=file_sha256(weights), hook_point=hook_point)
     first, *others = models.values()
     if any(model["sha256"] != first["sha256"] for model in others):
         raise ProblemError(422, "They do not fit", "The features are of SAEs that read different models.")
-    adds = tuple(Add(sae=one.sae, feature=one.feature, activation=one.activation) for one in features)
-    here.interventions.keep(
-        InterventionSet(id=set_id, model=first, saes=saes, interventions=adds, notes=_written(wanted.notes))
-    )
-    return set_id
+    return InterventionSet(id=set_id, model=first, saes=saes, interventions=tuple(interventions), notes=written(notes))
 
 
 def _no_set(cause: str) -> ProblemError:
     return ProblemError(422, "That is no set of interventions", f"{cause[:1].upper()}{cause[1:]}.".replace("..", "."))
 
 
-def _written(text: str) -> str:
+def written(text: str) -> str:
     """Text as a file can hold it. Raises ProblemError 422 for half a surrogate pair."""
     if re.search("[\ud800-\udfff]", text):
         raise ProblemError(422, "Not text", "The text holds half a surrogate pair, which is no character.")
