@@ -13,6 +13,8 @@ function body(form) {
   return { ...rest, treatments, ...several };
 }
 
+const chosen = () => [...document.querySelectorAll("[name=candidate]:checked")].map((box) => Number(box.value));
+
 document.addEventListener("submit", (event) => {
   const form = event.target;
   if (form.matches("#unlearn")) { // not by form.id, which is the field of that name
@@ -22,9 +24,8 @@ document.addEventListener("submit", (event) => {
     else form.querySelector(".said").textContent = "No treatment is chosen. Tick one at least.";
   } else if (form.matches("#again")) {
     event.preventDefault();
-    const features = [...document.querySelectorAll("[name=candidate]:checked")].map((box) => Number(box.value));
-    if (features.length) send(form, { ...Object.fromEntries(new FormData(form)), features }, form.dataset.send);
-    else form.querySelector(".said").textContent = "No feature is chosen. Tick some in the table.";
+    const features = chosen();
+    send(form, { ...Object.fromEntries(new FormData(form)), features }, form.dataset.send);
   }
 });
 
@@ -35,6 +36,8 @@ document.addEventListener("click", async (event) => {
     const other = button.dataset.move < 0 ? row.previousElementSibling : row.nextElementSibling;
     if (other) other[button.dataset.move < 0 ? "before" : "after"](row);
     button.focus();
+  } else if (button?.dataset.compose) {
+    location.assign(`${button.dataset.compose}&features=${chosen()}`);
   } else if (button?.dataset.documents) {
     const form = button.form;
     const place = button.parentElement.querySelector(".matches");
@@ -57,7 +60,9 @@ function count() {
   const n = boxes.filter((box) => box.checked).length;
   all.checked = n === boxes.length;
   all.indeterminate = n > 0 && n < boxes.length;
-  document.querySelector("#chosen").textContent = n === 1 ? "1 feature" : `${n} features`;
+  for (const place of document.querySelectorAll(".chosen")) place.textContent = n === 1 ? "1 feature" : `${n} features`;
+  for (const button of document.querySelectorAll("#again button")) button.disabled = n === 0;
+  document.querySelector("#none-chosen").hidden = n > 0;
 }
 all?.addEventListener("change", () => { for (const box of document.querySelectorAll("[name=candidate]")) box.checked = all.checked; count(); });
 document.addEventListener("change", (event) => { if (event.target.matches("[name=candidate]")) count(); });

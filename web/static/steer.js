@@ -14,6 +14,9 @@ function keep() {
   });
   form.elements.features.value = all.join(",");
   hint.textContent = all.length || form.elements.interventions?.value ? "" : "add a feature first";
+  document.querySelector("#added").textContent = all.length === 1 ? "1 feature" : `${all.length} features`;
+  document.querySelector("#save button").disabled = !all.length;
+  document.querySelector("#none-added").hidden = all.length > 0;
 }
 
 rows?.addEventListener("input", (event) => {

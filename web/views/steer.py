@@ -35,10 +35,14 @@ class SteerView:
     interventions: str | None = None
 
     @property
+    def words(self) -> tuple[str, str]:
+        """What the two are called."""
+        return "without", "with" if self.interventions else "steered"
+
+    @property
     def sides(self) -> list[tuple[str, Markup]]:
         """Title and text of both continuations."""
-        words = ("without", "with" if self.interventions else "steered")
-        return list(zip(words, map(self._html, (self.found.before, self.found.after)), strict=True))
+        return list(zip(self.words, map(self._html, (self.found.before, self.found.after)), strict=True))
 
     @property
     def largest(self) -> float:
