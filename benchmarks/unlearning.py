@@ -17,6 +17,7 @@ from timing import machine
 from saebench.cli.unlearn.run import run
 from saebench.interventions.scores.bootstrap import Estimate
 from saebench.interventions.unlearning import UnlearnConfig, UnlearningResult
+from saebench.wording import label, treated
 
 
 def share(estimate: Estimate) -> str:
@@ -35,13 +36,13 @@ def table(result: UnlearningResult, about: dict) -> str:
     """The results as Markdown."""
     forget, controls = result.questions
     rows = [
-        [f"{curve.name}, baseline" if curve.baseline else curve.name, f"{point.strength:g}",
+        [f"{label(curve.name)}, baseline" if curve.baseline else label(curve.name), f"{point.strength:g}",
          share(point.scores.forget), share(point.scores.controls), nats(point.scores.ce_added), nats(point.scores.kl)]
         for curve in result.curves
         for point in curve.points
     ]  # fmt: skip
     topics = [[c.topic, c.before.n, share(c.after)] for c in result.side_effects.topics]
-    picked = f"{result.picked.treatment} at {result.picked.strength:g}"
+    picked = treated(result.picked.treatment, result.picked.strength)
     score = result.saebench.score if result.saebench else None
     lines = [
         "# Unlearning a topic of the demo model", "", "Written by `python benchmarks/unlearning.py WORKSPACE`.", "",
