@@ -2,8 +2,15 @@
 
 import typer
 
-from saebench.cli.interventions import delete, list_, show
+from saebench.cli.lazy import Verb, lazily
 
-app = typer.Typer(help="List, show and delete saved interventions.", no_args_is_help=True)
-for verb in (list_, show, delete):
-    app.command(verb.__name__.rpartition(".")[2].rstrip("_"))(verb.command)
+VERBS = {
+    "list": Verb("list_", "List saved interventions: how many of which kinds, on which SAEs."),
+    "show": Verb("show", "Show what a set of interventions does, in order, and whether it can be applied."),
+    "delete": Verb("delete", "Delete a set of interventions for good; SAEs and features stay."),
+}
+app = typer.Typer(
+    cls=lazily("saebench.cli.interventions", VERBS),
+    help="List, show and delete saved interventions.",
+    no_args_is_help=True,
+)

@@ -2,8 +2,23 @@
 
 import typer
 
-from saebench.cli.unlearn import delete, known, list_, questions, run
+from saebench.cli.lazy import Verb, lazily
 
-app = typer.Typer(help="Make questions on a topic, unlearn it, see the price.", no_args_is_help=True)
-for verb in (run, questions, known, list_, delete):
-    app.command(verb.__name__.rpartition(".")[2].rstrip("_"))(verb.command)
+VERBS = {
+    "run": Verb(
+        "run",
+        "Unlearn topics: choose features, intervene at several strengths, and score what is forgotten and what breaks.",
+    ),
+    "questions": Verb(
+        "questions",
+        "Make questions on topics of a corpus: words that the model completes, as cloze or multiple choice.",
+    ),
+    "known": Verb("known", "Keep the questions that a model answers right, whatever the order of their choices."),
+    "list": Verb("list_", "List unlearning runs: what was to be forgotten, how, and what came of it."),
+    "delete": Verb("delete", "Delete an unlearning run for good; the interventions that it saved stay."),
+}
+app = typer.Typer(
+    cls=lazily("saebench.cli.unlearn", VERBS),
+    help="Make questions on a topic, unlearn it, see the price.",
+    no_args_is_help=True,
+)
