@@ -31,7 +31,7 @@ floors: install
 
 # One process per core, each with one thread; a file's tests stay together and share what they set up.
 pytest: install
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 # The API reference, from the docstrings.
 docs: install

@@ -17,6 +17,15 @@ from saebench.lm import LanguageModel, load_lm
 from saebench.lm.demo_model.sources import Source
 from saebench.lm.demo_model.tokens import train_tokenizer
 
+SLOW_FOLDERS = ("cli", "training", "web")
+"""Their tests start processes and browsers; what is long comes first, so that no core is left waiting for it."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the files by folder: xdist hands them out in this order (`make pytest`)."""
+    folders = [*SLOW_FOLDERS, ""]
+    items.sort(key=lambda item: folders.index(item.path.parent.name if item.path.parent.name in folders else ""))
+
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
