@@ -1,7 +1,7 @@
 """Find a circuit and prove it, in steps that can be taken up again."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ def discover(
     metric: Metric = logit_difference,
     track: Track = silent,
     provenance: Mapping[str, Any] | None = None,
+    keep: Callable[[Circuit], object] = lambda _: None,
 ) -> Circuit:
     """Find and prove the circuit of a task. Stopped at any moment, the same call goes on from the last whole batch.
 
@@ -44,6 +45,7 @@ def discover(
         metric: what nodes act on; a user's own function of the logits goes through `batches.single`.
         track: is told how far it is.
         provenance: kept in the circuit; what was made from another is begun anew.
+        keep: keeps the circuit. It is called before what is done so far is removed, so that a kill loses neither.
 
     Raises:
         UserError: a task that the model cannot read, SAEs that do not fit, a metric that says nothing, numbers that are
@@ -60,5 +62,6 @@ def discover(
         circuit = assembled(
             run, kept, run.edges(kept), curves_of(run), agreement_of(run), circuit_id, sae_ids or {}, about
         )
+        keep(circuit)
     shutil.rmtree(work, ignore_errors=True)
     return circuit

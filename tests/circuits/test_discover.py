@@ -208,7 +208,11 @@ def test_killed_in_the_middle_it_goes_on(
     process.join()
     done = {path.name: path.stat().st_mtime_ns for path in work.glob("features.*.safetensors")}
     assert done
-    again = discover(tiny_lm, saes, task, CONFIG, work, "letters")
+    kept: list[tuple[Circuit, bool]] = []
+    again = discover(
+        tiny_lm, saes, task, CONFIG, work, "letters", keep=lambda circuit: kept.append((circuit, work.exists()))
+    )
+    assert kept == [(again, True)]  # what was done goes only when the circuit is kept
     assert [node.id for node in again.nodes] == [node.id for node in circuit.nodes]
     assert np.allclose([n.effect for n in again.nodes], [n.effect for n in circuit.nodes], atol=1e-6)
     assert not work.exists()

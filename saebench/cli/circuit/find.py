@@ -58,12 +58,10 @@ def run(
         task = _kept_task(workspace, task_name, opened.lm, config.examples + config.heldout)
         if done := _done(workspace, name, task, config, provenance, replace):
             return done
-    circuit = discover(
+    return discover(
         opened.lm, saes, task, config, work_folder(workspace, name), name, sae_ids=chosen.saes, track=track,
-        provenance=provenance,
+        provenance=provenance, keep=lambda circuit: write_circuit(workspace, circuit),
     )  # fmt: skip
-    write_circuit(workspace, circuit)
-    return circuit
 
 
 def _done(
