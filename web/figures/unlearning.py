@@ -107,14 +107,14 @@ def _dose(panel: Panel, series: list[Series], picked: "list[tuple[str, float, Sc
         points = [point for point in one.curve.points if _of(panel, point.scores)]
         name = series_name(one.curve.name)
         aside = name in APART
-        x = [_short(name)] * len(points) if aside else [point.strength for point in points]
+        x: list[Any] = [_short(name)] * len(points) if aside else [point.strength for point in points]
         y = [place(_value(panel, point.scores)) for point in points]
         _add(figure, one, points, x, y, "markers" if aside else "lines+markers", axis="x2" if aside else "x")
     for name, strength, own in picked:
         if _of(panel, own):
             aside = series_name(name) in APART
-            x = _short(series_name(name)) if aside else strength
-            _ring(figure, name, x, place(_value(panel, own)), axis="x2" if aside else "x")
+            at = _short(series_name(name)) if aside else strength
+            _ring(figure, name, at, place(_value(panel, own)), axis="x2" if aside else "x")
     dosed = [one.curve for one in series if series_name(one.curve.name) not in APART]
     doses = [point.strength for curve in dosed for point in curve.points]
     shape = layout("strength", "share of questions" if panel.share else "nats per token", log_y=False)

@@ -51,8 +51,8 @@ def view_of(
     kept = usable(here, interventions) if interventions else None
     with answering():
         codes = live_codes(live, index["sae_id"], text, kept)
-        plain = live_codes(live, index["sae_id"], text) if kept else None
-    return prompt_view(here, index, text, codes, token, applied_of(kept, index["sae_id"], plain) if plain else None)
+        applied = applied_of(kept, index["sae_id"], live_codes(live, index["sae_id"], text)) if kept else None
+    return prompt_view(here, index, text, codes, token, applied)
 
 
 @router.get("/prompt.json", responses=MODEL_RESPONSES)

@@ -199,7 +199,7 @@ class Run:
 
     def pick(self, curves: Sequence[Curve], chosen: Chosen) -> Picked:
         """The treatment and strength, or the set, that forget most within the bound; if none is, what gains most."""
-        treatments = {treatment.kind: treatment for treatment in self.config.treatments}
+        treatments: dict[str, Treatment] = {treatment.kind: treatment for treatment in self.config.treatments}
         sets = {set_name(name): values for name, values in self.config.sets.items()}
         own = [(curve.name, point) for curve in curves for point in curve.points if not curve.baseline]
         within = [each for each in own if each[1].scores.controls.value >= self.config.bound]
