@@ -97,7 +97,7 @@ def _nodes(run: "Discovery", site: Dictionary, own: NodeSums, spell: _Speller) -
                 position=position,
                 feature=None if kind == "error" else number,
                 text=spell(number) if kind == "token" else None,
-                promoted=tokens.get(number, []),
+                promoted=tokens.get(number, ()),
                 effect=effect,
                 activation=activation,
             )

@@ -51,7 +51,7 @@ class Node(Plain):
     text: str | None = Field(None, description="the token, for tokens and logits")
     effect: float = Field(description="on the metric, mean over examples, summed over positions")
     activation: float = Field(0.0, description="mean over examples of the largest clean activation; of an error, norm")
-    promoted: list[str] = Field([], description="of a feature: tokens whose logits its direction raises most, in order")
+    promoted: tuple[str, ...] = Field((), description="of a feature: tokens whose logits its direction raises most")
     label: str | None = Field(None, description="what this graph calls it: brought along by an imported one")
 
 

@@ -15,7 +15,7 @@ ROWS = 256
 @torch.no_grad()
 def promoted(
     lm: LanguageModel, site: Dictionary, features: Iterable[int], pieces: Sequence[bytes]
-) -> dict[int, list[str]]:
+) -> dict[int, tuple[str, ...]]:
     """By feature, `N_TOKENS` tokens, the most raised first.
 
     Args:
@@ -25,11 +25,11 @@ def promoted(
         pieces: bytes of every token id; a model may have logits of more, which are of no token.
     """
     wanted = torch.tensor(list(dict.fromkeys(features)), dtype=torch.long)
-    found: dict[int, list[str]] = {}
+    found: dict[int, tuple[str, ...]] = {}
     for rows in wanted.split(ROWS):
         logits = lm.logit_lens(site.directions[rows.to(site.directions.device)], site.hook_point)
         logits = logits[:, : len(pieces)]
         best = logits.topk(min(N_TOKENS, logits.shape[1])).indices.tolist()
         for feature, tokens in zip(rows.tolist(), best, strict=True):
-            found[feature] = [pieces[token].decode(errors="replace") for token in tokens]
+            found[feature] = tuple(pieces[token].decode(errors="replace") for token in tokens)
     return found

@@ -285,7 +285,7 @@ class LanguageModel:
     @torch.no_grad()
     def logit_lens(self, directions: Float[Tensor, "n width"], hook_point: str) -> Float[Tensor, "n vocab"]:
         """Direct effect of directions at a hook point on the logits: through the final norm's centring and gain,
-        then the unembedding. The norm's scale depends on the token and is left out.
+        then the unembedding. The norm's scale depends on the token and is left out; a model may have no norm there.
 
         Directions of `hook_z` pass through the layer's output projection first.
         """
@@ -293,7 +293,8 @@ class LanguageModel:
         if hook_point.endswith("hook_z"):
             layer = int(hook_point.split(".")[1])
             vectors = vectors @ self.bridge.W_O[layer].flatten(0, 1).float()
-        norm = self.bridge.ln_final
-        if not self.bridge.cfg.uses_rms_norm:
-            vectors = vectors - vectors.mean(-1, keepdim=True)
-        return (vectors * norm.weight.float()) @ self.bridge.W_U.float()
+        if self.bridge.cfg.normalization_type is not None:
+            if not self.bridge.cfg.uses_rms_norm:
+                vectors = vectors - vectors.mean(-1, keepdim=True)
+            vectors = vectors * self.bridge.ln_final.weight.float()
+        return vectors @ self.bridge.W_U.float()

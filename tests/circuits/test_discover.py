@@ -70,9 +70,9 @@ def test_a_feature_says_what_its_direction_promotes(circuit: Circuit, saes: dict
         row = saes[node.site].W_dec[node.feature].detach()
         logits = ((row - row.mean()) * norm) @ unembedding
         best = sorted(range(len(logits)), key=lambda token: -float(logits[token]))[:6]
-        assert node.promoted == [tiny_lm.tokenizer.decode([token]) for token in best]
+        assert node.promoted == tuple(tiny_lm.tokenizer.decode([token]) for token in best)
     assert features
-    assert all(node.promoted == [] for node in circuit.nodes if node.kind != "feature")
+    assert all(node.promoted == () for node in circuit.nodes if node.kind != "feature")
 
 
 def test_curves_go_from_no_node_to_all(circuit: Circuit):

@@ -46,6 +46,19 @@ def test_the_features_of_the_built_circuit_are_found(lm: LanguageModel, tmp_path
         assert recall >= 0.95, built_features(pair) - nodes
 
 
+def test_what_writes_an_answer_promotes_it(lm: LanguageModel, tmp_path: Path):
+    """Nothing is normed between the last site and the unembedding, which reads one direction for each token."""
+    [pair] = built_task(1).pairs
+    circuit = found(lm, pair, tmp_path / "w", "attrib")
+    site = circuit.sites[-1]
+    W_dec, last = built_saes()[site].W_dec.detach(), [node for node in circuit.nodes if node.site == site]
+    logits = {node: W_dec[node.feature] @ lm.bridge.W_U for node in last if node.kind == "feature"}
+    answers = {node: own for node, own in logits.items() if own.max() > 2 * own.sort().values[-2].abs()}
+    assert answers
+    for node, own in answers.items():
+        assert node.promoted[0] == lm.tokenizer.decode([int(own.argmax())])
+
+
 def test_one_gradient_misses_what_a_saturated_softmax_reads(lm: LanguageModel, tmp_path: Path):
     """The induction head's attention is all but decided, so the gradient through it is not: why ig is the default."""
     [pair] = built_task(1).pairs

@@ -161,7 +161,7 @@ def test_a_circuits_own_tokens_need_no_index_and_come_first(own: Path, here: Tes
     for name in ("brackets", "hostile"):  # of an SAE that is indexed, of SAEs that are not
         circuit = read_circuit(own, name)
         node = next(n for n in circuit.nodes if n.kind == "feature")
-        own_tokens = node.model_copy(update={"promoted": [" <b>", "]]", *"abcd"]})
+        own_tokens = node.model_copy(update={"promoted": (" <b>", "]]", *"abcd")})
         nodes = [own_tokens if one.id == node.id else one for one in circuit.nodes]
         write_circuit(own, circuit.model_copy(update={"id": f"own-{name}", "nodes": nodes}))
         asked = {"node": node.id}

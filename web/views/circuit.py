@@ -132,7 +132,7 @@ def graph_data(here: Workspace, circuit_id: str, influence: float | None) -> dic
     said = names(here, circuit, circuit.nodes)
     meant = {
         "said": [said.get(node, "") for node in drawn["nodes"]["id"]],
-        "promoted": [node.promoted for node in promoting(here, circuit, circuit.nodes)],
+        "promoted": [list(node.promoted) for node in promoting(here, circuit, circuit.nodes)],
     }
     return {**drawn, "nodes": {**drawn["nodes"], **meant}}
 

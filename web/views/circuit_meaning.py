@@ -44,7 +44,7 @@ def _lacks(node: Node) -> bool:
 def _promoting(node: Node, index: Index | None) -> Node:
     tokens = node.promoted
     if _lacks(node) and index is not None and node.feature is not None and node.feature < index.n_features:
-        tokens = index.promoted(node.feature) or []
+        tokens = tuple(index.promoted(node.feature) or ())
     return node.model_copy(update={"promoted": tokens[:TOKENS]})
 
 
