@@ -29,8 +29,9 @@ from saebench.circuits.discrete import Settings, harvest, identify
 from saebench.circuits.effects import NodeSums
 from saebench.circuits.family import effects_of
 from saebench.circuits.heads import Edge, Head, above_mean, matched
+from saebench.circuits.order import layer_of
 from saebench.circuits.patching import edge_effects, head_effects
-from saebench.circuits.sites import head_sites, layer_of
+from saebench.circuits.sites import head_sites
 from saebench.circuits.tasks.check import check_task
 from saebench.circuits.tasks.known import answers, keep_known
 from saebench.circuits.tasks.registry import TASKS

@@ -10,8 +10,8 @@ from saebench.circuits.decomposition import Dictionary, Tokens
 from saebench.circuits.edges import EdgeSums
 from saebench.circuits.effects import NodeSums, split_key
 from saebench.circuits.graph import LOGITS, Agreement, Circuit, Curve, Edge, Node, Prompt, node_id
+from saebench.circuits.order import EMBEDDING, layer_of
 from saebench.circuits.promoted import promoted
-from saebench.circuits.sites import EMBEDDING, layer_of
 from saebench.corpus.tokenization import SourceTokenizer
 
 if TYPE_CHECKING:

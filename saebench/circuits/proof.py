@@ -17,7 +17,8 @@ from saebench.circuits.discovery import Discovery, Group
 from saebench.circuits.effects import NodeSums, exact_effects
 from saebench.circuits.family import BatchEffects, state_of
 from saebench.circuits.graph import Agreement, Curve, CurvePoint, Family
-from saebench.circuits.sites import head_sites, layer_of, neuron_sites
+from saebench.circuits.order import layer_of
+from saebench.circuits.sites import head_sites, neuron_sites
 from saebench.circuits.states import Sites
 from saebench.files import write_json
 

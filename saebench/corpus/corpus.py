@@ -6,14 +6,16 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING
 
 from saebench.config import CorpusConfig
 from saebench.corpus.contexts import Contexts, Encoded, pack
 from saebench.corpus.documents import read_documents
 from saebench.corpus.tokenization import SourceTokenizer
 from saebench.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 TOKENIZE_TOGETHER = 64
 """Documents handed to the tokenizer at once."""
@@ -79,7 +81,7 @@ class Corpus:
                 yield Encoded(ids, lengths, source)
 
 
-def open_corpus(config: CorpusConfig, tokenizer: PreTrainedTokenizerBase, length: int) -> Corpus:
+def open_corpus(config: CorpusConfig, tokenizer: "PreTrainedTokenizerBase", length: int) -> Corpus:
     """A corpus cut for one tokenizer; `length` is the model's context length, which `context_length` may shorten.
 
     Raises:

@@ -2,11 +2,14 @@
 
 import functools
 import json
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Int
-from tokenizers import Encoding
-from transformers import PreTrainedTokenizerBase
+
+if TYPE_CHECKING:  # they take seconds to load, also for whoever only reads names
+    from tokenizers import Encoding
+    from transformers import PreTrainedTokenizerBase
 
 
 def byte_to_unicode() -> dict[int, str]:
@@ -16,13 +19,13 @@ def byte_to_unicode() -> dict[int, str]:
     return {b: chr(b) for b in printable} | {b: chr(256 + i) for i, b in enumerate(shifted)}
 
 
-def is_byte_level(tokenizer: PreTrainedTokenizerBase) -> bool:
+def is_byte_level(tokenizer: "PreTrainedTokenizerBase") -> bool:
     """Whether the tokenizer's pieces spell bytes in GPT-2's alphabet."""
     decoder = json.loads(tokenizer.backend_tokenizer.to_str())["decoder"] or {}
     return "ByteLevel" in {decoder.get("type"), *(part.get("type") for part in decoder.get("decoders", []))}
 
 
-def vocabulary(tokenizer: PreTrainedTokenizerBase) -> list[bytes]:
+def vocabulary(tokenizer: "PreTrainedTokenizerBase") -> list[bytes]:
     """The bytes of every token id; special tokens are their own names, holes in the ids are empty."""
     special = {token.content for token in tokenizer.added_tokens_decoder.values()}
     byte_of = {character: byte for byte, character in byte_to_unicode().items()}
@@ -47,7 +50,7 @@ def vocabulary(tokenizer: PreTrainedTokenizerBase) -> list[bytes]:
 class SourceTokenizer:
     """Tokenizes text into ids and the number of source bytes behind each: the lengths sum to the text's bytes."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
         self.tokenizer = tokenizer
         self.byte_level = is_byte_level(tokenizer)
 
@@ -73,7 +76,7 @@ class SourceTokenizer:
         return [lengths_by_offsets(text, encoding) for text, encoding in zip(texts, encodings, strict=True)]
 
 
-def lengths_by_offsets(text: str, encoding: Encoding) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+def lengths_by_offsets(text: str, encoding: "Encoding") -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
     """(ids, byte lengths) from offsets, which count characters.
 
     A character split over several tokens is given whole to the first of them, and what a normaliser dropped to the

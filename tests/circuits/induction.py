@@ -38,7 +38,7 @@ from transformer_lens.model_bridge.sources.native import NativeModel  # attaches
 from transformers import PreTrainedTokenizerFast
 
 from saebench.circuits.graph import node_id
-from saebench.circuits.sites import EMBEDDING
+from saebench.circuits.order import EMBEDDING
 from saebench.circuits.tasks import Pair, Task
 from saebench.lm import LanguageModel
 from saebench.saes import SAE, ReLU

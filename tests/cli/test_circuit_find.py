@@ -208,11 +208,26 @@ def test_a_circuit_of_the_same_id_is_replaced_if_that_is_said(workspace: Path, m
     assert read_circuit(workspace, "mine").method == "attrib"
 
 
-def test_a_misspelt_name_is_refused_before_the_library_of_models_is_loaded(workspace: Path):
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["find", "lettres"], "there is no task 'lettres'"),
+        (["find", "letters", "--saes", "nope"], "has no SAE set 'nope'"),
+        (["find", "letters", "--method", "igg"], "circuit.method: Input should be"),
+        (["find", "letters", "--id", "a/b"], "'a/b' cannot be an id"),
+        (["find", "letters", "--id", "taken"], "has a circuit 'taken' already"),
+        (["heads", "lettres"], "there is no task 'lettres'"),
+        (["shift", "topic-slef", "--auto", "--probe-at", POINTS[0]], "there is no data 'topic-slef'"),
+        (["shift", "topic-self", "--auto", "--probe-at", "blocks.0.hook_mlp"], "cannot use the site"),
+    ],
+)
+def test_a_misspelt_name_is_refused_before_torch_is_loaded(workspace: Path, words: list[str], message: str):
+    write_circuit(workspace, OTHER)
     code = (
         "import sys\nfrom saebench.cli import main\ntry:\n    main()\nfinally:\n"
-        "    print([name for name in ('transformer_lens', 'datasets', 'sklearn') if name in sys.modules])"
+        "    print([name for name in ('torch', 'transformers') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code, *find("lettres", workspace)], capture_output=True, text=True)
+    command = [sys.executable, "-c", code, "circuit", *words, "--workspace", str(workspace)]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "[]\n")
-    assert "there is no task 'lettres'" in done.stderr
+    assert message in done.stderr

@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from saebench.circuits.order import in_order
 from saebench.circuits.shift.ablate import Chosen
 from saebench.circuits.shift.effects import Effects
 from saebench.circuits.shift.examples import GROUPS
-from saebench.circuits.sites import in_order
 from saebench.errors import UserError
 from saebench.saes import SAE
 from store import Annotations

@@ -5,7 +5,6 @@ error, every site by itself (Marks et al. 2024).
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -13,13 +12,13 @@ from torch import Tensor
 
 from saebench.circuits.decomposition import Dictionary, values_gradient
 from saebench.circuits.shift.probe import Probe
+from saebench.circuits.shift.result import Method
 from saebench.circuits.shift.texts import Texts
 from saebench.circuits.states import IG_STEPS, Sites, backward
 from saebench.errors import UserError
 from saebench.lm import LanguageModel
 from saebench.lm.edit import Change
 
-Method = Literal["attrib", "ig"]
 Effects = dict[str, Float[Tensor, "groups features"]]
 """Site → mean over the examples of each group of every feature's effect, in nats of the probe's logit."""
 

@@ -1,11 +1,14 @@
 """What SHIFT finds, as data; on the disk `shifts/<id>.json` in a workspace. Needs no torch to be read."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from saebench.shelf import Shelf
+
+Method = Literal["attrib", "ig"]
+"""How effects are estimated: by one gradient, or by ten on the way."""
 
 
 class Score(BaseModel):

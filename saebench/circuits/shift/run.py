@@ -11,15 +11,16 @@ from torch import Tensor
 
 import saebench
 from saebench.circuits.decomposition import Dictionary
+from saebench.circuits.order import EMBEDDING
 from saebench.circuits.shift import choose
 from saebench.circuits.shift.ablate import Chosen, pooled
 from saebench.circuits.shift.choose import Known, Pick
-from saebench.circuits.shift.effects import Effects, Method, probe_effects
+from saebench.circuits.shift.effects import Effects, probe_effects
 from saebench.circuits.shift.examples import Example, ShiftData, checked
 from saebench.circuits.shift.probe import Probe, column, fit, judged
-from saebench.circuits.shift.result import Feature, Row, Score, ShiftResult
+from saebench.circuits.shift.result import Feature, Method, Row, Score, ShiftResult
 from saebench.circuits.shift.texts import Texts, encoded
-from saebench.circuits.sites import EMBEDDING, feature_sites
+from saebench.circuits.sites import feature_sites
 from saebench.lm import LanguageModel
 from saebench.saes import SAE
 from saebench.tracking import Track, silent

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING
 
 from saebench.circuits.tasks.pairs import Pair, Task
 from saebench.corpus.tokenization import SourceTokenizer
 from saebench.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class EncodedPair:
     wrong: int | None
 
 
-def check_task(task: Task, tokenizer: PreTrainedTokenizerBase, context_length: int) -> Encoded:
+def check_task(task: Task, tokenizer: "PreTrainedTokenizerBase", context_length: int) -> Encoded:
     """Tokenize a task.
 
     Raises:

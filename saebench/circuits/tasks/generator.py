@@ -4,14 +4,15 @@ import random
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, Literal
 
 from saebench.circuits.tasks.check import encode_pair
 from saebench.circuits.tasks.pairs import Pair, Task
 from saebench.corpus.tokenization import SourceTokenizer
 from saebench.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 PATIENCE = 500
 """Draws in a row that bring no new example, after which a generator gives up."""
@@ -87,7 +88,7 @@ class Generator:
     templated: bool
     propose: Callable[[Draw], Pair]
 
-    def __call__(self, tokenizer: PreTrainedTokenizerBase, n: int, seed: int = 0) -> Task:
+    def __call__(self, tokenizer: "PreTrainedTokenizerBase", n: int, seed: int = 0) -> Task:
         """`n` different examples; equal seeds and tokenizers give equal tasks.
 
         Raises:

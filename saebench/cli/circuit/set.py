@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from saebench.circuits.order import in_order
 from saebench.circuits.sets import SAESet, keep_set
-from saebench.circuits.sites import in_order
 from saebench.cli import evaluate, harvest, index, train
 from saebench.cli.options import DEFAULT_WORKSPACE, Overrides, RecipeFile, WorkspaceDir
 from saebench.cli.progress import console
