@@ -106,7 +106,7 @@ def open_on(lm: LanguageModel, workspace: Path, *sae_ids: str) -> dict[str, Hook
     for one in trained.values():
         if _model(one)["sha256"] != lm.sha256:
             raise UserError(f"SAE {one.id} reads another model than {lm.name}; interventions are for one model")
-    return {sae_id: _hooked(one, lm) for sae_id, one in trained.items()}
+    return {sae_id: hooked(one, lm) for sae_id, one in trained.items()}
 
 
 def open_interventions(workspace: Path | str, set_id: str) -> OpenedInterventions:

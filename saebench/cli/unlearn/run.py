@@ -12,7 +12,7 @@ from saebench.cli.recipe import read_recipe
 from saebench.cli.trained import model_of, open_sae
 from saebench.errors import UserError
 from saebench.interventions import make_set, write_interventions
-from saebench.interventions.opened import hooked
+from saebench.interventions.opened import checked, hooked
 from saebench.interventions.questions.topics import parse_topic
 from saebench.interventions.scores.bootstrap import Estimate
 from saebench.interventions.sets import set_ids
@@ -27,6 +27,7 @@ from saebench.interventions.unlearning import (
 )
 from saebench.interventions.unlearning.result import work_folder
 from saebench.interventions.unlearning.selection import listed
+from saebench.wording import label, strength_of, treated
 from store import FeatureStore
 from store.workspace import check_id
 
@@ -44,6 +45,9 @@ def run(
     trained = open_sae(workspace, sae)
     found_id = check_id(result_id or f"{'-'.join(config.forget)}.{config.choose.method}")
     made_from = {"settings": config.model_dump(mode="json"), "sae_sha256": trained.sha256}
+    if config.sets:
+        used = checked(workspace, [one for own in config.sets.values() for one in own])
+        made_from["set_saes"] = {name: one.sha256 for name, one in used.saes.items()}
     if (done := _done(workspace, found_id, trained.id, made_from, replace)) is not None:
         return done
     if config.choose.list is not None:
@@ -53,7 +57,7 @@ def run(
     lm = model_of(trained)
 
     def keep(result: UnlearningResult) -> None:
-        notes = f"unlearning {', '.join(config.forget)}: {result.picked.treatment} at {result.picked.strength:g}"
+        notes = f"unlearning {', '.join(config.forget)}: {treated(result.picked.treatment, result.picked.strength)}"
         write_interventions(workspace, make_set(workspace, found_id, lm, result.picked.interventions, notes=notes))
         write_result(workspace, result)
 
@@ -98,9 +102,9 @@ def show(result: UnlearningResult, workspace: Path) -> None:
             mark = " ←" if curve.name == result.picked.treatment and point.strength == result.picked.strength else ""
             own = point.scores
             table.add_row(
-                ("" if number else f"baseline: {curve.name}" if curve.baseline else curve.name),
-                f"{point.strength:g}{mark}", _share(own.forget), _share(own.controls), _nats(own.ce_added),
-                _nats(own.kl),
+                ("" if number else f"baseline: {label(curve.name)}" if curve.baseline else label(curve.name)),
+                f"{strength_of(curve.name, point.strength)}{mark}", _share(own.forget), _share(own.controls),
+                _nats(own.ce_added), _nats(own.kl),
             )  # fmt: skip
     console.print(table)
     if result.saebench is not None:

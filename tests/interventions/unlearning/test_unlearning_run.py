@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from saebench.config import CorpusConfig
 from saebench.errors import UserError
@@ -188,10 +189,13 @@ def test_a_set_is_examined_as_it_is(
 
 
 def test_a_set_can_be_what_is_picked(lm: LanguageModel, hooked: Hooked, config: UnlearnConfig, tmp_path: Path):
-    """Only sets, of which one changes nothing and the other nearly everything."""
-    sets = {"none": (Scale(sae="s", feature=1, factor=1.0),), "all": (Project(sae="s", feature=tuple(range(200))),)}
+    """Only sets, of which one changes nothing and the other nearly everything, by another SAE of the workspace."""
+    hooked.sae.save(tmp_path / "saes" / "two")
+    provenance = {"model": lm.provenance, "hook_point": "blocks.1.hook_resid_post"}
+    (tmp_path / "saes" / "two" / "config.yaml").write_text(yaml.safe_dump({"provenance": provenance}))
+    sets = {"none": (Scale(sae="s", feature=1, factor=1.0),), "all": (Project(sae="two", feature=tuple(range(200))),)}
     own = config.model_copy(update={"treatments": (), "sets": sets, "baselines": (), "samples": 1})
-    found = unlearn(lm, "s", hooked, own, tmp_path, tmp_path / "work" / "x", "x")
+    found = unlearn(lm, "s", hooked, own, divide(own), tmp_path, tmp_path / "work" / "x", "x")
     assert [curve.name for curve in found.curves] == ["set:none", "set:all"]
     best = min(found.curves, key=lambda curve: curve.points[0].scores.forget.value)
     if best.points[0].scores.controls.value < config.bound:
@@ -201,6 +205,11 @@ def test_a_set_can_be_what_is_picked(lm: LanguageModel, hooked: Hooked, config: 
         )
     assert found.picked.treatment == best.name
     assert found.picked.interventions == sets[best.name.removeprefix("set:")]
+    if best.name == "set:all":
+        assert any(moved > 0.1 for sample in found.samples for moved in sample.moved)
+    own = config.model_copy(update={"sets": {"elsewhere": (Zero(sae="gone", feature=1),)}})
+    with pytest.raises(UserError, match="no finished SAE 'gone'"):
+        unlearn(lm, "s", hooked, own, divide(own), tmp_path, tmp_path / "work" / "y", "y")
 
 
 def test_no_document_chooses_and_judges(material: Material):
