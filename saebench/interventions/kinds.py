@@ -20,6 +20,7 @@ from pydantic import BaseModel, Field
 from torch import Tensor
 
 from saebench.interventions.where import Amount, Features, Tokens, When, as_tuple
+from saebench.wording import kind_label
 
 Reads = Literal["nothing", "activation", "projection"]
 EVERYWHERE = Tokens()
@@ -42,6 +43,13 @@ class Intervention(BaseModel, frozen=True, extra="forbid"):
     def features(self) -> tuple[int, ...]:
         """The features, also where there is but one."""
         return as_tuple(self.feature)
+
+    @property
+    def label(self) -> str:
+        """Its readable name, that of the treatment which makes such ones."""
+        kind: str = getattr(self, "kind")  # noqa: B009 (each kind has its own)
+        above: float = getattr(self, "above", 0.0)
+        return kind_label(kind, above=above, often=self.when is not None and self.when.kind == "often")
 
     @staticmethod
     def formula(f: Float[Tensor, "..."], *parameters: Float[Tensor, "..."]) -> Float[Tensor, "..."]:

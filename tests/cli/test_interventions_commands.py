@@ -48,8 +48,8 @@ def test_sets_are_listed_also_beside_a_damaged_one(line, workspace: Path):
     code, out, error = line("interventions", "list")
     assert (code, error) == (0, "")
     rows = {words[0]: words for row in out.splitlines() if (words := row.split())}
-    assert rows["calm"][1:] == ["add,", "clamp_active,", "zero", "4", SAE, "[bold]a", "note"]
-    assert rows["tkinter.frequency"][4] == "4"
+    assert rows["calm"][1:] == ["add,", "guarded", "clamp,", "zero", "4", SAE, "[bold]a", "note"]
+    assert rows["tkinter.frequency"][5] == "4"
     assert f"{set_path(workspace, 'torn')} is no set of interventions" in out
 
 
@@ -60,7 +60,7 @@ def test_a_set_is_shown_in_order(line, workspace: Path, monkeypatch: pytest.Monk
     rows = [" ".join(row.split()) for row in out.splitlines()]
     assert rows == [
         f"SAE {SAE} at {POINT}, here it", "model demo", "notes [bold]a note", "kind features to where",
-        "add 3 activation 1.5 tokens 2 to 5", "clamp_active 4 activation -8, above 0.5 often of 4, 5, share 0.05",
+        "add 3 activation 1.5 tokens 2 to 5", "guarded clamp 4 activation -8, above 0.5 often of 4, 5, share 0.05",
         "zero 6, 7 special tokens too; fires (it), above 2",
     ]  # fmt: skip
     told = json.loads(line("interventions", "show", "calm", "--json")[1])
@@ -83,6 +83,14 @@ def test_sets_and_runs_are_deleted(line, workspace: Path):
     assert "its interventions stay: `saebench interventions delete tkinter.frequency`" in out
     assert line("interventions", "delete", "tkinter.frequency")[0] == 0
     assert "no interventions are saved" in line("interventions", "list")[1]
+
+
+def test_a_run_is_listed_in_the_words_of_its_page(line, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    code, out, _ = line("unlearn", "list")
+    assert code == 0
+    [row] = [" ".join(row.split()) for row in out.splitlines() if "tkinter.frequency" in row]
+    assert row == "tkinter.frequency tkinter clamp where active, strength 2 35.0% 100.0%"
 
 
 def test_what_is_damaged_is_deleted_all_the_same(line, workspace: Path):

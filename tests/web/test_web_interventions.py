@@ -249,8 +249,7 @@ def test_treatments_are_called_alike_everywhere(client: TestClient):
     chosen = Chosen("s", (1,), (2.0,), 0.1)
     for kind, named in wording.TREATMENTS.items():
         [made] = interventions(Treatment(kind=kind), chosen, 2)
-        often = made.when is not None
-        assert wording.kind_label(made.kind, above=getattr(made, "above", 0), often=often) == named.label
+        assert made.label == named.label
     sheet = (Path(web.__file__).parent / "static" / "css" / "colours.css").read_text()
     for name in MARKS:
         assert sheet.count(f"--series-{name}:") == 3  # light, dark, and dark by the system

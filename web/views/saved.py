@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from saebench.errors import UserError
-from saebench.wording import kind_label
 from web.errors import ProblemError
 from web.formats import number, percent, signed
 from web.models.interventions import InterventionLine, SavedChange, SavedImport, SavedPage, SavedSteering
@@ -45,10 +44,9 @@ def saved_page(here: Workspace, set_id: str) -> SavedPage:
 
 def line(one: "AnyIntervention", kept: "InterventionSet") -> InterventionLine:
     """An intervention in words."""
-    often = one.when is not None and one.when.kind == "often"
     return InterventionLine(
         kind=one.kind,
-        label=kind_label(one.kind, above=getattr(one, "above", 0.0), often=often),
+        label=one.label,
         does=_does(one),
         sae=kept.saes[one.sae].id,
         features=list(one.features),

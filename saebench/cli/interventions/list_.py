@@ -27,7 +27,7 @@ def command(workspace: WorkspaceDir = DEFAULT_WORKSPACE) -> None:
             damaged.append(str(error))
             continue
         features = {(one.sae, feature) for one in found.interventions for feature in one.features}
-        kinds = ", ".join(dict.fromkeys(one.kind for one in found.interventions))
+        kinds = ", ".join(dict.fromkeys(one.label for one in found.interventions))
         saes = ", ".join(dict.fromkeys(used.id for used in found.saes.values()))
         table.add_row(*map(Text, (set_id, kinds, f"{len(features):,}", saes, found.notes)))
     if table.row_count:

@@ -39,7 +39,7 @@ def show(found: InterventionSet, workspace: Path) -> None:
     for one in found.interventions:
         features = ", ".join(map(str, one.features))
         which = features if len(found.saes) == 1 else f"{features} of {one.sae}"
-        table.add_row(*map(Text, (one.kind, which, numbers(one), where(one))))
+        table.add_row(*map(Text, (one.label, which, numbers(one), where(one))))
     console.print(table)
     for used in found.saes.values():
         if reason := unusable(workspace, used):

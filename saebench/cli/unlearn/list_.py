@@ -7,6 +7,7 @@ from saebench.cli.options import DEFAULT_WORKSPACE, WorkspaceDir
 from saebench.cli.progress import console
 from saebench.errors import UserError
 from saebench.interventions.unlearning import read_result, result_ids
+from saebench.wording import treated
 
 
 def command(workspace: WorkspaceDir = DEFAULT_WORKSPACE) -> None:
@@ -26,8 +27,8 @@ def command(workspace: WorkspaceDir = DEFAULT_WORKSPACE) -> None:
             continue
         picked = found.picked
         shares = (f"{picked.scores.forget.value:.1%}", f"{picked.scores.controls.value:.1%}")
-        treated = f"{picked.treatment} {picked.strength:g}"
-        table.add_row(*map(Text, (found.id, ", ".join(found.config.forget), treated, *shares)))
+        picked_in_words = treated(picked.treatment, picked.strength)
+        table.add_row(*map(Text, (found.id, ", ".join(found.config.forget), picked_in_words, *shares)))
     if table.row_count:
         console.print(table)
     for problem in damaged:
