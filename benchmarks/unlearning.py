@@ -1,7 +1,8 @@
-"""What a whole unlearning run takes, and what comes of it: `python benchmarks/unlearning.py WORKSPACE [--out DIR]`
+"""What an unlearning run takes, and what comes of it: `python benchmarks/unlearning.py WORKSPACE [--choose METHOD]`
 
-The defaults of `saebench unlearn run` on the demo's SAE, from questions to samples, in a folder of its own beside the
-workspace's SAEs; wall and processor seconds, and every treatment and baseline with its scores.
+The defaults of `saebench unlearn run` on the demo's SAE, but for the way in which features are chosen, from questions
+to samples, in a folder of its own beside the workspace's SAEs; wall and processor seconds, and every treatment and
+baseline with its scores.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from timing import machine
 
 from saebench.cli.unlearn.run import run
 from saebench.interventions.scores.bootstrap import Estimate
-from saebench.interventions.unlearning import UnlearnConfig, UnlearningResult
+from saebench.interventions.unlearning import ChoosingConfig, UnlearnConfig, UnlearningResult
 from saebench.wording import label, treated
 
 
@@ -60,20 +61,22 @@ def table(result: UnlearningResult, about: dict) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workspace", type=Path)
-    parser.add_argument("--out", type=Path, help="folder of unlearning.json and .md")
+    parser.add_argument("--choose", choices=["frequency", "squares"], default="frequency")
+    parser.add_argument("--out", type=Path, help="folder of unlearning_METHOD.json and .md")
     options = parser.parse_args()
     about = machine()
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(options.workspace / "saes", Path(folder) / "saes")
         begun, spent = time.perf_counter(), time.process_time()
-        result = run(Path(folder), None, UnlearnConfig())
+        result = run(Path(folder), None, UnlearnConfig(choose=ChoosingConfig(method=options.choose)))
     about |= {"seconds": time.perf_counter() - begun, "processor_seconds": time.process_time() - spent}
     text = table(result, about)
     print(text)
     if options.out:
         curves = [curve.model_dump() for curve in result.curves]
-        (options.out / "unlearning.json").write_text(json.dumps({**about, "curves": curves}, indent=1) + "\n")
-        (options.out / "unlearning.md").write_text(text)
+        found = options.out / f"unlearning_{options.choose}.json"
+        found.write_text(json.dumps({**about, "curves": curves}, indent=1) + "\n")
+        found.with_suffix(".md").write_text(text)
 
 
 if __name__ == "__main__":
