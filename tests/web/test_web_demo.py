@@ -389,7 +389,7 @@ def test_a_prompt_from_text_to_feature(opened: Open, home: str, demo: Path, trut
     assert shown == [str(row["feature"]) for row in strongest[:40]]
     expect(rows.first).to_contain_text(percent(strongest[0]["normalised"]))
     expect(rows.first).to_contain_text(number(strongest[0]["activation"]))
-    assert page.evaluate("document.querySelector('#map').data[0].y") == shown[:24]
+    assert page.evaluate("document.querySelector('#map').layout.yaxis.ticktext") == shown[:24]
     cells = page.evaluate("document.querySelector('#map').data[0].z[0].map(z => z !== null)")
     assert [i for i, full in enumerate(cells) if full] == [i for i, v in enumerate(codes.of(int(shown[0]))) if v > 0]
     page.locator(".reading a").nth(4).click()
@@ -535,5 +535,5 @@ CELL = """() => {
   const i = trace.z[0].findIndex(z => z !== null);
   const { xaxis, yaxis } = plot._fullLayout, box = plot.getBoundingClientRect();
   const at = [box.left + xaxis._offset + xaxis.d2p(trace.x[i]), box.top + yaxis._offset + yaxis.c2p(0)];
-  return { feature: trace.y[0], at };
+  return { feature: trace.customdata[0][i][0], at };
 }"""
