@@ -17,6 +17,11 @@ class Verb(NamedTuple):
     """The first line of its help."""
 
 
+def group(package: str, about: str, verbs: Mapping[str, Verb]) -> typer.Typer:
+    """A group of commands of a package; `about` is its help."""
+    return typer.Typer(cls=lazily(package, verbs), help=about, no_args_is_help=True)
+
+
 def lazily(package: str, verbs: Mapping[str, Verb]) -> type[TyperGroup]:
     """The class of a group with these commands of a package, for `typer.Typer(cls=…)`."""
 
@@ -39,8 +44,8 @@ def lazily(package: str, verbs: Mapping[str, Verb]) -> type[TyperGroup]:
 def loaded(package: str, name: str, verb: Verb) -> Any:
     """The command itself."""
     module = import_module(f"{package}.{verb.module}")
-    if group := getattr(module, "app", None):
-        return typer.main.get_group(group)
+    if app := getattr(module, "app", None):
+        return typer.main.get_group(app)
     alone = typer.Typer(add_completion=False)
     alone.command(name)(module.command)
     return typer.main.get_command(alone)

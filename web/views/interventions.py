@@ -15,10 +15,10 @@ from saebench.files import atomic_write
 from saebench.wording import BASELINES, TREATMENTS
 from store import Annotations, StoreError
 from web.errors import ProblemError
+from web.files import checked_id
 from web.jobs.runner import JobRunner
 from web.models.interventions import KINDS, Again, Documents, InterventionsPage, NewUnlearning, WantedTreatment
 from web.models.jobs import Job
-from web.unlearning import checked_id
 from web.views.lists import lists_page, refused
 from web.views.saved import usable
 from web.workspace import Workspace

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from saebench.errors import UserError
 from web.errors import ProblemError
+from web.files import checked_id
 from web.formats import number, percent, signed
 from web.models.interventions import InterventionLine, SavedChange, SavedImport, SavedPage, SavedSteering
-from web.unlearning import checked_id
 from web.views.choice import chosen_index
 from web.views.steer import steered_features
 from web.views.wishes import read_wishes

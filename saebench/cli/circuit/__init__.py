@@ -1,8 +1,6 @@
 """`saebench circuit …`: from SAEs and a task to a circuit that is proven, and on to other tools; one file per verb."""
 
-import typer
-
-from saebench.cli.lazy import Verb, lazily
+from saebench.cli.lazy import Verb, group
 
 VERBS = {
     "set": Verb(
@@ -28,8 +26,4 @@ VERBS = {
     "import": Verb("import_", "Keep an attribution graph as a circuit, with its names, supernodes and pinned nodes."),
     "delete": Verb("delete", "Delete a circuit, with its supernodes, for good; its task and its SAEs stay."),
 }
-app = typer.Typer(
-    cls=lazily("saebench.cli.circuit", VERBS),
-    help="Find circuits of features, prove them, exchange them with other tools.",
-    no_args_is_help=True,
-)
+app = group("saebench.cli.circuit", "Find circuits of features, prove them, exchange them with other tools.", VERBS)

@@ -1,8 +1,6 @@
 """`saebench unlearn …`: take a topic from a model, and see the price; one file per verb."""
 
-import typer
-
-from saebench.cli.lazy import Verb, lazily
+from saebench.cli.lazy import Verb, group
 
 VERBS = {
     "run": Verb(
@@ -17,8 +15,4 @@ VERBS = {
     "list": Verb("list_", "List unlearning runs: what was to be forgotten, how, and what came of it."),
     "delete": Verb("delete", "Delete an unlearning run for good; the interventions that it saved stay."),
 }
-app = typer.Typer(
-    cls=lazily("saebench.cli.unlearn", VERBS),
-    help="Make questions on a topic, unlearn it, see the price.",
-    no_args_is_help=True,
-)
+app = group("saebench.cli.unlearn", "Make questions on a topic, unlearn it, see the price.", VERBS)
