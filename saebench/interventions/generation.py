@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from saebench.corpus.tokenization import SourceTokenizer
 from saebench.errors import UserError
 from saebench.lm import LanguageModel
+from saebench.lm.edit import all_finite
 from saebench.lm.tokenizer import context_length, load_tokenizer
 
 
@@ -95,7 +96,7 @@ def _check_length(n_prompt: int, n_tokens: int, length: int) -> None:
 
 def finite(logits: Float[Tensor, " vocab"]) -> Float[Tensor, " vocab"]:
     """The logits. Raises UserError where they are not finite."""
-    if not bool(logits.isfinite().all()):
+    if not all_finite(logits):
         raise UserError("the model's logits overflow under these interventions; use smaller strengths")
     return logits
 

@@ -1,14 +1,14 @@
 """All that happens at one hook point in a pass: read the features that are needed, open gates, change the vectors."""
 
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from saebench.errors import UserError
-from saebench.interventions.gates import Asked, Gate, Where, meant
+from saebench.interventions.gates import Asked, Gate, meant
 from saebench.interventions.kinds import Intervention
 from saebench.interventions.needed import Activations as Encoder
 from saebench.interventions.needed import activations_of
@@ -81,10 +81,7 @@ class Site:
         if not self.steps:
             return x
 
-        @cache
-        def masks(where: Where) -> Bool[Tensor, "rows 1"]:
-            return meant(where, now, self.ordinary, self.gates)
-
+        masks = partial(meant, now=now, ordinary=self.ordinary, gates=self.gates)
         scale = deviation(rows) if self.scaled else rows.new_ones(())
         for step in self.steps:
             if isinstance(step, Projections):

@@ -1,9 +1,11 @@
 """Changing what hook points hold while a model runs, in the bridged modules and in transformers' own alike."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -53,12 +55,17 @@ def seen_pass(model: nn.Module, embedding: nn.Module) -> Iterator[Callable[[], P
         yield lambda: seen[0]
 
 
+def all_finite(values: Float[Tensor, "..."]) -> bool:
+    """Whether no value is infinite or NaN, and so neither is their sum: one pass, where asking each takes four."""
+    return math.isfinite(values.sum(dtype=torch.float32))
+
+
 @contextmanager
 def finite_logits(unembedding: nn.Module) -> Iterator[None]:
     """While inside, logits that are not finite are an error. Raises UserError for them."""
 
     def check(_module: nn.Module, _inputs: tuple[Any, ...], logits: Tensor) -> None:
-        if not bool(logits.isfinite().all()):
+        if not all_finite(logits):
             raise UserError("the model's logits overflow under this change of its activations; use smaller strengths")
 
     handle = unembedding.register_forward_hook(check)
@@ -111,7 +118,7 @@ def on_tokens(edit: Edit, now: Callable[[], Pass], hook_point: str) -> Change:
 
     def edited(value: Tensor) -> Tensor:
         changed = edit(value, now())
-        if not bool((changed.detach().abs() <= LARGEST).all()):  # no NaN is
+        if not float(torch.linalg.vector_norm(changed.detach(), torch.inf)) <= LARGEST:  # no NaN is
             raise UserError(f"activations at {hook_point} overflow under this change of them; use smaller strengths")
         return changed
 

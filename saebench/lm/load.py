@@ -11,7 +11,7 @@ from torch import nn
 
 from saebench.errors import UserError
 from saebench.lm.model import LanguageModel
-from saebench.lm.plain import share_weights
+from saebench.lm.plain import twin_of
 
 WEIGHT_FILES = ("*.safetensors", "config.json", "tokenizer*.json")
 
@@ -63,7 +63,7 @@ def boot(source: str, revision: str | None, device: str) -> tuple[Any, nn.Module
     try:
         model: nn.Module = transformers.AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, **arguments)
         model.to(device)
-        plain = share_weights(model)
+        plain = twin_of(model)
         bridge = TransformerBridge.boot_transformers(
             source, hf_model=model, device=device, dtype=torch.float32, **arguments
         )

@@ -1,10 +1,13 @@
 """Hook points against the Hugging Face model's own hidden states; the logit lens against a finite difference."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 
 from saebench.errors import UserError
 from saebench.lm import load_lm
+from saebench.lm.plain import unfused_attention
 
 
 @pytest.fixture
@@ -61,6 +64,20 @@ def test_the_plain_model_says_what_the_bridge_says(tiny_lm, tokens, kind):
     _, cache = tiny_lm.bridge.run_with_cache(tokens, names_filter=[name])
     torch.testing.assert_close(tiny_lm.activations(tokens, [name])[name], cache[name].flatten(2), rtol=1e-4, atol=1e-4)
     assert (tiny_lm._places[name] is None) == (kind == "attn.hook_q")
+
+
+@pytest.mark.parametrize("unfused", [False, True])
+def test_the_plain_model_has_one_gelu_and_two_ways_to_attend(tiny_lm, tokens, unfused):
+    with torch.no_grad(), unfused_attention(tiny_lm.plain) if unfused else nullcontext():
+        assert tiny_lm.plain.config._attn_implementation == ("eager" if unfused else "sdpa")
+        found = tiny_lm.plain(tokens).logits
+        torch.testing.assert_close(found, tiny_lm.bridge.original_model(tokens).logits, atol=1e-4, rtol=1e-4)
+    assert tiny_lm.plain.config._attn_implementation == "sdpa"
+    kinds = {type(module).__name__ for module in tiny_lm.plain.modules()}
+    assert "GELUTanh" in kinds
+    assert "NewGELUActivation" not in kinds
+    theirs = {type(module).__name__ for module in tiny_lm.bridge.original_model.modules()}
+    assert "GELUTanh" not in theirs
 
 
 def test_loss_is_cross_entropy_of_the_hugging_face_model(tiny_lm, tokens):

@@ -23,6 +23,7 @@ from saebench.interventions.dreaming.prompts import Prompts
 from saebench.interventions.dreaming.target import Target
 from saebench.interventions.dreaming.windows import Window
 from saebench.lm import LanguageModel
+from saebench.lm.plain import unfused_attention
 from saebench.lm.tokenizer import special_ids
 from store import Dream, DreamExample, DreamPrompt
 
@@ -70,7 +71,8 @@ def dream(
         best[0] = max(best[0], float(scores.activation.max()))
         track(done, f"activation {best[0]:.3g}")
 
-    seen = epo(prompts, allowed_tokens(lm, pieces), config, seed, told)
+    with unfused_attention(lm.plain):
+        seen = epo(prompts, allowed_tokens(lm, pieces), config, seed, told)
     at = pareto(seen.scores.activation, seen.scores.cross_entropy)
     at = at[seen.scores.activation[at] > 0]
     measured = [measure(lm, prompts, pieces, seen.prompts[i]) for i in at]
