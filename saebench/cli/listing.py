@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Iterable
 
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from saebench.cli.progress import console
 from saebench.errors import UserError
 
 
-def print_kept(columns: Iterable[str], ids: Iterable[str], row: Callable[[str], Iterable[str]]) -> None:
+def print_kept(columns: Iterable[str | Column], ids: Iterable[str], row: Callable[[str], Iterable[str]]) -> None:
     """Print a row for everything that can be read, then one line for everything that cannot.
 
     Args:
-        columns: their names, that of the ids first.
+        columns: their names or more of them, that of the ids first.
         ids: what is there.
         row: the cells of one of them; raises UserError if it is damaged.
     """

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from transformers.activations import GELUTanh, NewGELUActivation
 
 
 class LastHookError(Exception):
@@ -23,6 +22,8 @@ class LastHookError(Exception):
 
 def twin_of(model: nn.Module) -> nn.Module:
     """A copy of a model's modules around the same parameters and buffers, with GELU in one operation."""
+    from transformers.activations import GELUTanh, NewGELUActivation  # loads much, as do models
+
     tensors = itertools.chain(model.parameters(), model.buffers())
     twin = copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
     for module in list(twin.modules()):

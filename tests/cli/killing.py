@@ -1,17 +1,26 @@
-"""A command killed on its way in real processes, and what it must leave behind in the end."""
+"""A command killed on its way in real processes, and what it must leave behind in the end.
+
+Those that are killed are forked from a process that has loaded what commands load, so that they begin at once; those
+that run to their end are new, so that no order of a set or dict can be the same by chance alone.
+"""
 
 import hashlib
 import json
+import multiprocessing
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import torch
+
+from saebench.cli import main
 from store import Catalog
 
+LOADED = multiprocessing.get_context("forkserver")
+LOADED.set_forkserver_preload(["saebench.cli.demo", "transformer_lens.model_bridge", "datasets"])
 COMMAND = [sys.executable, "-c", "from saebench.cli import main; main()"]
 
 
@@ -25,6 +34,21 @@ def finish(arguments: list[str]) -> None:
     assert finished.returncode == 0, finished.stderr
 
 
+def begin(arguments: list[str]) -> multiprocessing.Process:
+    """Start a command."""
+    process = LOADED.Process(target=_command, args=(arguments, environment()))
+    process.start()
+    return process
+
+
+def _command(arguments: list[str], variables: dict[str, str]) -> None:
+    os.environ.update(variables)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    torch.set_num_threads(1)
+    sys.argv = ["saebench", *arguments]
+    main()
+
+
 def kill_at(stages: list[str], arguments: list[str], workspace: Path) -> int:
     """Start a command once for each stage and kill it soon after a file of that pattern is there; returns how many of
     them had not ended by then.
@@ -32,13 +56,13 @@ def kill_at(stages: list[str], arguments: list[str], workspace: Path) -> int:
     rng = random.Random(0)
     interrupted = 0
     for stage in stages:
-        process = subprocess.Popen([*COMMAND, *arguments], env=environment(), stdout=subprocess.DEVNULL)
-        while process.poll() is None and not any(workspace.glob(stage)):
+        process = begin(arguments)
+        while process.is_alive() and not any(workspace.glob(stage)):
             time.sleep(0.01)
         time.sleep(rng.random() * 0.2)
-        interrupted += process.poll() is None
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        interrupted += process.is_alive()
+        process.kill()
+        process.join()
     return interrupted
 
 

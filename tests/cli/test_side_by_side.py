@@ -58,7 +58,7 @@ def test_reading_indexing_twice_and_training_at_once(tiny_folder, texts, tmp_pat
             opened.label("one", 3, f"read {reads}", author="reader")
             assert opened.labels("one").rows()[0]["label"] == f"read {reads}"
             reads += 1
-            time.sleep(0.02)
+            time.sleep(0.1)
         assert index.features.rows() == before
     finish(*busy)
     assert reads > 10

@@ -3,7 +3,6 @@
 import json
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 import small_unlearning
 import torch
 from command_line import run_line
-from killing import COMMAND, environment, finish
+from killing import begin, finish
 
 from saebench.interventions import read_interventions
 from saebench.interventions.sets import set_ids
@@ -34,12 +33,13 @@ def one_thread():
 
 def kill_when(path: Path, arguments: list[str]) -> None:
     """Start a command and kill it as soon as a file is there."""
-    process = subprocess.Popen([*COMMAND, *arguments], env=environment(), stdout=subprocess.DEVNULL)
+    process = begin(arguments)
     while not path.exists():
-        assert process.poll() is None
+        assert process.is_alive()
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
 
 
 def mark(path: Path, *places: str) -> None:

@@ -1,5 +1,5 @@
-"""Interventions in a real Chromium: a run from the form to its page with nothing stood in (a trained SAE of the demo
-model, a real job in a process of its own), and a stored run looked at, chosen from, compared, saved and applied.
+"""Interventions in a real Chromium: a run from the form to its page with nothing stood in (the demo model, a real job
+in its own process), and a stored run looked at, chosen from, compared, saved and applied.
 """
 
 import json
@@ -10,26 +10,17 @@ from pathlib import Path
 
 import intervention_files
 import pytest
+import small_unlearning
 import synthetic
 from playwright.sync_api import Page, expect
 from screens import drawn
-from typer.testing import CliRunner
 
-from saebench.cli import app
 from saebench.interventions import read_interventions
 from saebench.interventions.unlearning import read_result
 from store import Annotations
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Page]
-SETTINGS = {
-    "corpus.max_tokens": 4096,
-    "harvest.hook_points": json.dumps(["blocks.2.hook_resid_post"]),
-    "train.tokens": 4000,
-    "train.batch": 128,
-    "train.sae.n_latents": 128,
-    "train.sae.rule.k": 8,
-}
 PATIENCE = 360_000
 """Milliseconds that a job may take where other tests run beside it."""
 
@@ -47,39 +38,30 @@ def home(served: Callable[[Path], str], own: Path) -> str:
     return served(own)
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace with a small SAE trained on the demo model."""
-    workspace = tmp_path_factory.mktemp("trained") / "workspace"
-    for command in ("harvest", "train"):
-        overrides = [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
-        done = CliRunner().invoke(app, [command, "--workspace", str(workspace), *overrides], catch_exceptions=False)
-        assert done.exit_code == 0, done.output
-    return workspace
-
-
 def fits(page: Page) -> bool:
     return page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_from_the_form_to_a_real_result(opened: Open, served: Callable[[Path], str], trained: Path):
-    page = opened(f"{served(trained)}/interventions")
+def test_from_the_form_to_a_real_result(opened: Open, served: Callable[[Path], str], tmp_path: Path):
+    workspace = small_unlearning.write(tmp_path)
+    page = opened(f"{served(workspace)}/interventions")
     form = page.locator("#unlearn")
-    form.locator("[name=forget]").fill("xml=xml/*")
-    form.locator("[name=retain]").fill("logging=logging/*")
+    form.locator("[name=forget]").fill(small_unlearning.FORGET)
+    form.locator("[name=retain]").fill(small_unlearning.RETAIN)
+    form.locator("[name=corpus]").select_option(str(tmp_path / "corpus"))
     form.get_by_role("button", name="Show the documents").first.click()
-    expect(form.locator(".matches").first).to_contain_text("xml: ", timeout=PATIENCE)
+    expect(form.locator(".matches").first).to_contain_text("json: ", timeout=PATIENCE)
     for kind in ("clamp_prime", "guarded", "zero", "project"):
         form.locator(f"[data-kind={kind}] [name=use]").uncheck()
     form.get_by_label("Strengths of clamp where active", exact=True).fill("1, 4")
     for baseline in ("difference of means", "RMU"):
         form.get_by_label(baseline, exact=True).uncheck()
-    form.locator("[name=n]").fill("5")
+    form.locator("[name=n]").fill("4")
     form.locator("[name=retain_below]").fill("1")
     form.locator("[name=per_topic]").fill("6")
     form.get_by_text("Settings", exact=True).click()
     for name in ("chosen_on", "judged_on"):
-        form.locator(f"[name={name}]").fill("4")
+        form.locator(f"[name={name}]").fill("2")
     form.locator("[name=samples]").fill("1")
     form.locator("[name=id]").fill("tiny")
     form.get_by_role("button", name="Unlearn").click()
@@ -87,14 +69,14 @@ def test_from_the_form_to_a_real_result(opened: Open, served: Callable[[Path], s
     expect(page.locator("#job .state")).to_have_text("done", timeout=PATIENCE)
     page.get_by_role("link", name="The result").click()
     drawn(page, "dose-forget")
-    result = read_result(trained, "tiny")
+    result = read_result(workspace, "tiny")
     assert [curve.name for curve in result.curves] == ["clamp", "random"]
-    assert len(result.candidates) <= 5
-    expect(page.locator("h1")).to_have_text("Unlearning xml")
+    assert len(result.candidates) <= 4
+    expect(page.locator("h1")).to_have_text("Unlearning json")
     boxes = page.locator("[name=candidate]")
     assert [int(box.get_attribute("value") or -1) for box in boxes.all()] == [one.feature for one in result.candidates]
     expect(page.locator(".sample")).to_have_count(len(result.samples))
-    assert read_interventions(trained, "tiny").interventions == result.picked.interventions
+    assert read_interventions(workspace, "tiny").interventions == result.picked.interventions
 
 
 def test_a_refusal_is_said_beside_the_form(opened: Open, home: str):
