@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from saebench.errors import UserError
 
@@ -17,9 +17,28 @@ Precision = Literal["float16", "bfloat16", "float32"]
 
 
 class Section(BaseModel):
-    """A part of a recipe: unknown keys are errors, values never change once loaded."""
+    """A part of a recipe: unknown keys are errors, values never change once loaded.
+
+    Where a section within is given in part, what the default sets of it stays beside that: one key changes one value.
+    If it names another thing (`name`: a corpus, a rule), what was set for the default's has no meaning for it.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _beside_defaults(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        given = {name: value for name, value in data.items() if isinstance(value, dict) and name in cls.model_fields}
+        return data | {name: _beside(value, cls.model_fields[name].default) for name, value in given.items()}
+
+
+def _beside(given: dict[str, Any], default: Any) -> dict[str, Any]:
+    if not isinstance(default, BaseModel):
+        return given
+    name = getattr(default, "name", None)
+    return given if given.get("name", name) != name else default.model_dump(exclude_unset=True) | given
 
 
 class ModelConfig(Section):

@@ -18,7 +18,8 @@ def lines(section: BaseModel, indent: int = 0) -> Iterator[str]:
             yield f"{pad}{name}:{comment}"
             yield from lines(value, indent + 1)
         else:
-            text = yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("...\n").strip()
+            plain = section.model_dump(mode="json", include={name})[name]
+            text = yaml.safe_dump(plain, default_flow_style=True, width=1000).removesuffix("...\n").strip()
             yield f"{pad}{name}: {text}{comment}"
 
 

@@ -11,6 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from saebench.job import progress_file
 
 console = Console(soft_wrap=True, highlight=False)
+if not console.is_terminal:
+    console.width = 240  # a file or a pipe has no edge at which tables would have to be cut
 
 
 class Track:

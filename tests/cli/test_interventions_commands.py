@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from command_line import run_line
 
-from saebench.cli.progress import console
 from saebench.files import file_sha256
 from saebench.interventions import Add, ClampActive, Fires, InterventionSet, Often, Tokens, Zero, write_interventions
 from saebench.interventions.sets import UsedSAE, set_ids, set_path
@@ -54,8 +53,7 @@ def test_sets_are_listed_also_beside_a_damaged_one(line, workspace: Path):
     assert f"{set_path(workspace, 'torn')} is no set of interventions" in out
 
 
-def test_a_set_is_shown_in_order(line, workspace: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(console, "_width", 200)  # whatever COLUMNS was when it was made
+def test_a_set_is_shown_in_order(line, workspace: Path):
     code, out, error = line("interventions", "show", "calm")
     assert (code, error) == (0, "")
     rows = [" ".join(row.split()) for row in out.splitlines()]
@@ -86,8 +84,7 @@ def test_sets_and_runs_are_deleted(line, workspace: Path):
     assert "no interventions are saved" in line("interventions", "list")[1]
 
 
-def test_a_run_is_listed_in_the_words_of_its_page(line, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(console, "_width", 200)  # whatever COLUMNS was when it was made
+def test_a_run_is_listed_in_the_words_of_its_page(line):
     code, out, _ = line("unlearn", "list")
     assert code == 0
     [row] = [" ".join(row.split()) for row in out.splitlines() if "tkinter.frequency" in row]

@@ -268,7 +268,7 @@ def _parts(text: str) -> list[str]:
 
 def _check_documents(names: tuple[str, ...], patterns: dict[str, tuple[str, ...]]) -> None:
     """As the run itself will: a topic of no or one document, or a document of two topics."""
-    from saebench.interventions.questions.topics import topics_of
+    from saebench.interventions.questions.topics import folders, topics_of
 
     counts = dict.fromkeys(patterns, 0)
     for name in names:
@@ -279,8 +279,9 @@ def _check_documents(names: tuple[str, ...], patterns: dict[str, tuple[str, ...]
             counts[topic] += 1
     for topic, n in counts.items():
         if n < 2:
-            said = "one document only: nothing is left to judge by" if n else "no document"
-            raise _unreadable(f"topic {topic!r} ({', '.join(patterns[topic])}) matches {said}; add a pattern")
+            said = "one document only: nothing is left to judge by" if n else "no document of this corpus"
+            where = f"topic {topic!r} ({', '.join(patterns[topic])})"
+            raise _unreadable(f"{where} matches {said}; add a pattern{folders(names)}")
 
 
 def _check_list(here: Workspace, name: str, sae: str) -> None:

@@ -98,31 +98,38 @@ def show(result: UnlearningResult, workspace: Path) -> None:
     for title in ("", "strength", "forget right", "controls right", "CE added", "KL"):
         table.add_column(title, no_wrap=True)
     for curve in sorted(result.curves, key=lambda each: each.baseline):
+        if curve.baseline and "baselines" not in table.columns[0].cells:
+            table.add_row("baselines")
         for number, point in enumerate(curve.points):
             mark = " ←" if curve.name == result.picked.treatment and point.strength == result.picked.strength else ""
             own = point.scores
             table.add_row(
-                ("" if number else f"baseline: {label(curve.name)}" if curve.baseline else label(curve.name)),
-                f"{strength_of(curve.name, point.strength)}{mark}", _share(own.forget), _share(own.controls),
-                _nats(own.ce_added), _nats(own.kl),
+                "" if number else label(curve.name), f"{strength_of(curve.name, point.strength)}{mark}",
+                _share(own.forget), _share(own.controls), _nats(own.ce_added), _nats(own.kl),
             )  # fmt: skip
     console.print(table)
     if result.saebench is not None:
-        console.print(f"SAEBench  unlearning score {result.saebench.score:.3f}", markup=False)
-    bound = f"{result.config.bound:.0%} of the controls"
-    if not result.picked.keeps_controls:
-        console.print(f"no strength keeps {bound}; the one marked gains most", markup=False)
+        console.print(f"SAEBench  {result.saebench.score:.3f} by its own grid of features and strengths", markup=False)
+    picked = result.picked
+    bound = f"{result.config.bound:.0%} of the {controls:,} controls"
+    if controls * (1 - result.config.bound) < 1:
+        bound += ", which is all of them"
+    why = f"forgets most of those that keep {bound}" if picked.keeps_controls else f"gains most; none keeps {bound}"
+    console.print(f"picked    {treated(picked.treatment, picked.strength)} (←): {why}", markup=False)
+    console.print(
+        f"saved     interventions {result.id}: saebench steer PROMPT --interventions {result.id}", markup=False
+    )
     console.print(f"unlearned {result.id}: look at it with `saebench serve --workspace {workspace}`", markup=False)
 
 
 def _share(estimate: Estimate) -> str:
     if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.1%}"
-    return f"{estimate.value:.1%} [{estimate.low:.0%}–{estimate.high:.0%}]".replace("%–", "–")
+        return f"{estimate.value:.0%}"
+    return f"{estimate.value:.0%} ({estimate.low:.0%}–{estimate.high:.0%})".replace("%–", "–")
 
 
 def _nats(estimate: Estimate | None) -> str:
-    return "–" if estimate is None else f"{estimate.value:+.4f}"
+    return "–" if estimate is None else f"{estimate.value:.4f}"
 
 
 def command(

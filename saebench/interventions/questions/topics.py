@@ -1,6 +1,7 @@
 """Topics of a corpus, and the text of each. A topic is a rule on the names of documents: patterns like `tkinter/*`."""
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
@@ -34,6 +35,12 @@ def topics_of(document: str, topics: Topics) -> list[str]:
     return [name for name, patterns in topics.items() if any(fnmatchcase(document, pattern) for pattern in patterns)]
 
 
+def folders(documents: Iterable[str]) -> str:
+    """The folders with most documents, to choose topics from; nothing where no document is in one."""
+    found = Counter(name.partition("/")[0] for name in documents if "/" in name)
+    return f"; its largest folders: {', '.join(name for name, _ in found.most_common(10))}" if found else ""
+
+
 def documents_by_topic(config: CorpusConfig, topics: Topics) -> dict[str, list[Document]]:
     """The documents of every topic, in the corpus' order; those of none are under the empty name.
 
@@ -48,7 +55,8 @@ def documents_by_topic(config: CorpusConfig, topics: Topics) -> dict[str, list[D
         found[own[0] if own else ""].append(document)
     for name, patterns in topics.items():
         if not found[name]:
-            raise UserError(f"topic {name!r}: no document of {config.name!r} is called {' or '.join(patterns)}")
+            said = f"topic {name!r}: no document of {config.name!r} is called {' or '.join(patterns)}"
+            raise UserError(said + folders(one.name for own in found.values() for one in own))
     return found
 
 

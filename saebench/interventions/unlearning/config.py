@@ -1,6 +1,6 @@
 """What an unlearning run can be told."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -60,6 +60,18 @@ class Treatment(Section):
         0.5, ge=0, allow_inf_nan=False, description="clamp_prime: units that the activation must exceed"
     )
     percentile: float = Field(95, ge=0, le=100, description="guarded: of retained texts, that fire less often")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _zero_is_zero(cls, data: Any) -> Any:
+        """Zero has no strength: it is tried once."""
+        return {"strengths": (1,)} | data if isinstance(data, dict) and data.get("kind") == "zero" else data
+
+    @model_validator(mode="after")
+    def _zero_once(self) -> "Treatment":
+        if self.kind == "zero" and self.strengths != (1,):
+            raise ValueError("zero has no strength; leave its strengths out")
+        return self
 
 
 class UnlearnConfig(Section):
