@@ -73,7 +73,7 @@ def test_what_is_typed_is_kept_in_its_order(own: Path, here: TestClient, store: 
     )  # fmt: skip
     assert (answer.status_code, answer.headers["location"]) == (201, "/interventions/sets/mine")
     kept = read_interventions(own, "mine")
-    sae, often = synthetic.SAE, Often(share=0.25)
+    sae, often = synthetic.SAE, Often(share=0.25, feature=(9, 5))
     assert kept.interventions == (
         ClampActive(sae=sae, feature=(9, 5), activation=-4.0),
         ClampActive(sae=sae, feature=9, activation=-4 * maxima[9], above=0.5 * maxima[9], when=often),
@@ -88,10 +88,42 @@ def test_what_is_typed_is_kept_in_its_order(own: Path, here: TestClient, store: 
     assert kept.notes == "in this order"
     page = here.get("/interventions/sets/mine").text
     assert "guarded clamp: sets to" in page
+    assert page.count("in texts where any of 9, 5 fires on more than 25% of the tokens") == 2
     assert "/interventions/compose?edit=mine" in page
     assert sent(here, ONE).status_code == 409
     asked = {"params": {"text": "for item", "interventions": "mine", "sae": sae}}
     assert here.get("/prompt.json", **asked).status_code == 200
+
+
+def test_a_condition_on_own_features_means_the_same_in_maxima(own: Path, here: TestClient, workspace: Path):
+    """Of two features that fire, one fires often: both are taken away, also where each has an intervention."""
+    lm = load_lm(str(workspace.parent / "tiny-lm"))
+    sae = SAE.load(own / "saes" / synthetic.SAE)
+    tokens = lm.tokenizer("for item in items: print(item); items.append(item)", add_special_tokens=False)["input_ids"]
+    ids = torch.tensor([[lm.tokenizer.bos_token_id, *tokens]])
+    hook_point = "blocks.0.hook_resid_post"
+    fires = (sae.encode(lm.activations(ids, [hook_point])[hook_point][0, 1:]).to_dense() > 0).float().mean(0)
+    fires[list(synthetic.DEAD)] = 0
+    often = int(fires.argmax())
+    seldom = int(torch.where(fires < fires[often], fires, 0).argmax())
+    share = float(fires[[often, seldom]].mean())
+    assert fires[often] > share > fires[seldom] > 0
+    row = {**ONE, "features": f"{often}, {seldom}", "amount": 0, "when": "often", "share": share}
+    for name, each in {
+        "together": [row],
+        "apart": [{**row, "maxima": True}],
+        "each.alone": [{**row, "features": str(often)}, {**row, "features": str(seldom)}],
+    }.items():
+        assert sent(here, *each, id=name).status_code == 201
+    found = {}
+    for name in ("together", "apart", "each.alone"):
+        with intervened(lm, read_interventions(own, name).interventions, {synthetic.SAE: Hooked(sae, hook_point)}):
+            found[name] = lm.run(ids)[0]
+    torch.testing.assert_close(found["apart"], found["together"])
+    assert not torch.allclose(found["each.alone"], found["together"])
+    words = [here.get(f"/interventions/sets/{name}.json").json()["interventions"] for name in ("together", "apart")]
+    [where] = {line["where"] for lines in words for line in lines}
+    assert where.startswith(f"in texts where any of {often}, {seldom} fires on more than ")
 
 
 @pytest.mark.parametrize(

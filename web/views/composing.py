@@ -69,7 +69,7 @@ def composed(here: Workspace, wanted: ComposedSet) -> "InterventionSet":
 
 
 def _interventions(here: Workspace, one: WantedIntervention, where: str) -> "list[AnyIntervention]":
-    """One of several features; in maxima, one for each."""
+    """One of several features; in maxima, one for each, all of which wait for the same features."""
     from saebench.interventions import AnyIntervention
 
     sae = one.sae.strip()
@@ -80,9 +80,11 @@ def _interventions(here: Workspace, one: WantedIntervention, where: str) -> "lis
         raise _wrong(where, "no feature is given; write for example 12, 33")
     if one.amount is None and one.kind != "zero":
         raise _wrong(where, "no number is given")
-    shared = {"kind": one.kind, "sae": sae, **_tokens(one), **_when(here, one, sae, where)}
+    apart = one.maxima and one.kind not in FACTORS | {"zero"}
+    own = features if apart and len(features) > 1 else ()
+    shared = {"kind": one.kind, "sae": sae, **_tokens(one), **_when(here, one, sae, own, where)}
     groups: list[tuple[Any, float]] = [(features if len(features) > 1 else features[0], 1.0)]
-    if one.maxima and one.kind not in FACTORS | {"zero"}:
+    if apart:
         found = maxima(here, sae, features, where)
         groups = [(feature, found[feature]) for feature in features]
     try:
@@ -110,7 +112,10 @@ def _tokens(one: WantedIntervention) -> dict[str, Any]:
     return {"tokens": {"start": one.start, "stop": one.stop, "special": one.special}}
 
 
-def _when(here: Workspace, one: WantedIntervention, sae: str, where: str) -> dict[str, Any]:
+def _when(here: Workspace, one: WantedIntervention, sae: str, own: tuple[int, ...], where: str) -> dict[str, Any]:
+    """The condition; where none of its features are given, on `own`, or, where these are none, on whatever the
+    intervention acts on.
+    """
     if one.when == "always":
         return {}
     theirs = one.when_sae.strip()
@@ -118,8 +123,8 @@ def _when(here: Workspace, one: WantedIntervention, sae: str, where: str) -> dic
     if theirs and not features:
         raise _wrong(where, f"the condition names SAE {theirs} and none of its features")
     share = {"share": one.share} if one.when == "often" else {}
-    own = {"sae": theirs or None, "feature": tuple(features) or None, "above": one.when_above}
-    return {"when": {"kind": one.when, **own, **share}}
+    which = {"sae": theirs or None, "feature": features or own or None, "above": one.when_above}
+    return {"when": {"kind": one.when, **which, **share}}
 
 
 def _features(here: Workspace, sae: str, text: str, where: str) -> tuple[int, ...]:

@@ -83,10 +83,12 @@ def _where(one: "AnyIntervention", kept: "InterventionSet") -> str:
         said.append("special tokens too")
     if one.when is not None:
         sae = "" if one.when.sae is None else f" of {kept.saes[one.when.sae].id}"
-        features = one.when.feature if isinstance(one.when.feature, tuple) else (one.when.feature,)
+        own = one.features if one.when.feature is None else one.when.feature
+        features = own if isinstance(own, tuple) else (own,)
         more = f" and {len(features) - NAMED} more" if len(features) > NAMED else ""
         named = ", ".join(map(str, features[:NAMED])) + more
-        which = "it fires" if one.when.feature is None else f"any of {named}{sae} fires"
+        alone = one.when.feature is None and len(features) == 1
+        which = "it fires" if alone else f"any of {named}{sae} fires"
         above = f" above {number(one.when.above)}" if one.when.above else ""
         if one.when.kind == "often":
             said.append(f"in texts where {which}{above} on more than {percent(one.when.share)} of the tokens")
