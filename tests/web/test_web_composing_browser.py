@@ -98,10 +98,35 @@ def test_what_is_wrong_is_said_and_nothing_can_be_saved(opened: Open, home: str,
     page.get_by_label("Name").fill("wrong")
     page.get_by_role("button", name="Save").click()
     expect(page.locator("#compose .said")).to_contain_text("has no feature 3000; it has 0 to 299")
+    page.locator("[name=features]").fill("300")
+    expect(page.locator("#compose .said")).to_be_empty()
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#compose .said")).to_contain_text("has no feature 300;")
     page.locator("[data-remove]").click()
+    expect(page.locator("#compose .said")).to_be_empty()
     expect(page.locator("#keep")).to_be_disabled()
     expect(page.locator("#no-steps")).to_be_visible()
     assert not (own / "interventions" / "wrong.json").exists()
+
+
+def test_another_intervention_has_the_unit_of_the_one_above(opened: Open, home: str):
+    page = opened(f"{home}/interventions/compose?sae={synthetic.SAE}&features=3")
+    units, another = page.locator("#steps [name=maxima]"), page.get_by_role("button", name="Add an intervention")
+    another.click()
+    expect(units.nth(1)).to_be_checked()
+    units.nth(1).uncheck()
+    another.click()
+    expect(units.nth(2)).not_to_be_checked()
+    expect(units.nth(0)).to_be_checked()
+
+
+def test_on_a_phone_a_row_begins_with_its_kind(opened: Open, home: str):
+    page = opened(f"{home}/interventions/compose?edit=several", size="phone")
+    for row in page.locator("#steps > li").all():
+        kind, order = (row.locator(one).bounding_box() for one in ("[name=kind]", ".order"))
+        assert kind
+        assert order
+        assert kind["y"] + kind["height"] <= order["y"] or kind["x"] + kind["width"] <= order["x"]
 
 
 def test_two_sets_are_chosen_and_a_text_is_continued_under_both(opened: Open, home: str):

@@ -1,6 +1,6 @@
 // Buttons and forms that change something: `data-method` says how, `data-action` (or a form's action) where. A form is
 // sent as JSON. Afterwards the page named in the answer's Location is opened, or `data-then`, or this one anew. What went
-// wrong is said in the nearest `.said`.
+// wrong is said in the nearest `.said`, until the form is changed.
 
 export async function send(element, body, method = element.dataset.method) {
   const said = element.querySelector(".said") ?? element.parentElement.querySelector(".said");
@@ -25,6 +25,11 @@ document.addEventListener("click", (event) => {
   if (!button) return;
   const question = button.dataset.confirm;
   if (!question || confirm(question)) send(button);
+});
+
+document.addEventListener("input", ({ target }) => {
+  const said = target.form?.querySelector(".said.problem");
+  if (said) said.textContent = "";
 });
 
 document.addEventListener("submit", (event) => {

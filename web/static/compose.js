@@ -30,13 +30,24 @@ function describe(row) {
   row.querySelector("[name=amount]").required = kind.value !== "zero";
 }
 
+/** A row with the SAE and the unit of the one above it, if there is one. */
+function another(above) {
+  const row = document.querySelector("#step").content.cloneNode(true).firstElementChild;
+  if (above) {
+    const [own, sae] = [row, above].map((one) => one.querySelector("[name=sae]"));
+    if (own.tagName !== "SELECT" || [...own.options].some(({ value }) => value === sae.value)) own.value = sae.value;
+    row.querySelector("[name=maxima]").checked = above.querySelector("[name=maxima]").checked;
+  }
+  return row;
+}
+
 form?.addEventListener("change", ({ target }) => { if (target.name === "kind") describe(target.closest("li")); });
 
 form?.addEventListener("click", ({ target }) => {
   const button = target.closest("button");
   const row = button?.closest("li");
   if (button?.id === "another") {
-    steps.append(document.querySelector("#step").content.cloneNode(true));
+    steps.append(another(steps.lastElementChild));
     describe(steps.lastElementChild);
     steps.lastElementChild.querySelector("[name=features]").focus();
   } else if (button?.dataset.move) {
@@ -48,6 +59,7 @@ form?.addEventListener("click", ({ target }) => {
     row.remove();
     (next?.querySelector("[data-remove]") ?? document.querySelector("#another")).focus();
   }
+  if (row) form.querySelector(".said").textContent = "";
   count();
 });
 
