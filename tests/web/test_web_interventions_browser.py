@@ -230,3 +230,12 @@ def test_a_question_that_turned_opens_to_all_of_it(opened: Open, address: str):
     row.locator("summary").click()
     expect(row.locator(".writing")).to_contain_text("from tkinter import")
     assert row.locator(".writing").inner_text().count("# long ago") == 20
+
+
+def test_on_a_phone_a_question_that_turned_shows_what_is_said_now(opened: Open, address: str):
+    page = opened(f"{address}/interventions/tkinter.frequency", size="phone")
+    listing = page.get_by_role("region", name="Questions that turned")
+    assert listing.evaluate("one => one.scrollWidth <= one.clientWidth")
+    cells = listing.locator("tbody tr").first.locator("td:visible")
+    assert [cells.nth(i).inner_text() for i in (1, 2)] == ["␣messagebox", "␣tkinter.os"]
+    expect(cells.first).to_contain_text("tkinter, to forget; margin 2.00 → −1.50")
