@@ -74,10 +74,10 @@ class Dream:
         return self.frontier[-1]
 
     def spread(self, n: int) -> list[DreamPrompt]:
-        """At most n prompts of the frontier (n ≥ 2), its ends among them, evenly by rank; strongest first."""
+        """At most n prompts of the frontier (n ≥ 2), its ends among them, evenly by rank; likeliest first."""
         last = len(self.frontier) - 1
         chosen = range(last + 1) if last < n else sorted({round(i * last / (n - 1)) for i in range(n)})
-        return [self.frontier[i] for i in reversed(chosen)]
+        return [self.frontier[i] for i in chosen]
 
     @property
     def gain(self) -> float | None:

@@ -69,7 +69,7 @@ def corpus_windows(
 
 
 def show(found: Dream, workspace: Path) -> None:
-    """Print the frontier beside the best examples."""
+    """Print the frontier, likeliest first, beside the best examples."""
     console.print(f"dream     feature {found.feature} of {found.sae} · {len(found.frontier)} prompts on the frontier")
     table = Table("activation", "nats/token", "text", "", box=None, pad_edge=False)
     for prompt in found.spread(SHOWN):
@@ -79,6 +79,8 @@ def show(found: Dream, workspace: Path) -> None:
     console.print(table)
     if found.gain is not None:
         console.print(f"at the cross-entropy of the best example or less: {found.gain:.2f} times its activation")
+    elif found.examples and found.examples[0].activation > 0:
+        console.print("no text is as likely as the best example, so that no gain over it can be named")
     console.print(f"look at it with `saebench serve --workspace {workspace}`, on the feature's page")
 
 

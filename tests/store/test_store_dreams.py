@@ -50,7 +50,7 @@ def test_what_it_gains_over_the_corpus():
 
 def test_a_spread_keeps_the_ends():
     dream = made("", [prompt(float(i), float(i)) for i in range(30)])
-    assert [one.activation for one in dream.spread(4)] == [29.0, 19.0, 10.0, 0.0]
+    assert [one.activation for one in dream.spread(4)] == [0.0, 10.0, 19.0, 29.0]
     assert len(dream.spread(40)) == 30
 
 

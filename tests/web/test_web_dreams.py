@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from playwright.sync_api import Browser, expect
 
 import web
 from store import Dream, DreamExample, DreamPrompt, find_dream, write_dream
+from store.dreams import dream_path
 from store.maps import weights_sha256
 from web.formats import number
 from web.jobs.kinds import KINDS, Kind
@@ -40,12 +42,14 @@ def prompt(activation: float, cross_entropy: float, survives: bool = True) -> Dr
     return DreamPrompt(text, [1, 2, 3, 4], pieces, values, activation, cross_entropy, survives)
 
 
-def keep(own: Path) -> Dream:
+def keep(own: Path, *frontier: DreamPrompt) -> Dream:
     """Put a dream there."""
     example = DreamExample(**vars(prompt(4.0, 3.0)), document="a.py", context=1, position=9, value=7.5)
-    frontier = [prompt(2.0, 2.5), prompt(6.0, 3.0, False), prompt(9.0, 8.0)]
-    provenance = {"sha256": weights_sha256(own, synthetic.SAE)}
-    dream = Dream(synthetic.SAE, FEATURE, frontier, "corpus", [example], provenance)
+    frontier = frontier or (prompt(2.0, 2.5), prompt(6.0, 3.0, False), prompt(9.0, 8.0))
+    provenance = {
+        "sha256": weights_sha256(own, synthetic.SAE), "seed": 3, "settings": {"iterations": 20, "tokens": 12},
+    }  # fmt: skip
+    dream = Dream(synthetic.SAE, FEATURE, list(frontier), "corpus", [example], provenance)
     write_dream(own, dream)
     return dream
 
@@ -65,8 +69,20 @@ def test_a_dream_as_data_and_as_part_of_the_page(own: Path, client: TestClient):
     assert "<b>" not in part
     assert part.count("other tokens when typed") == 1
     assert "7.50 in its context" in part
+    assert [float(one) for one in re.findall(r'<td class="number muted">([^<]+)<', part)] == [2.5, 3.0, 8.0, 3.0]
+    assert "(3.00 nats per token), the strongest activates the feature 1.50 times as much" in part
+    at = dream_path(own, synthetic.SAE, FEATURE).stat().st_mtime
+    assert f"20 iterations, 12 tokens, seed 3, dreamt {datetime.fromtimestamp(at, UTC):%Y-%m-%d}" in part
     (own / "saes" / synthetic.SAE / "sae.safetensors").write_bytes(b"others")
     assert client.get(f"{ADDRESS}/dream.json").json()["dream"] is None
+
+
+def test_that_no_text_is_as_likely_as_the_example_is_said(own: Path, client: TestClient):
+    keep(own, prompt(9.0, 3.25))
+    assert client.get(f"{ADDRESS}/dream.json").json()["dream"]["gain"] is None
+    part = client.get(f"{ADDRESS}/dream").text
+    assert "No text of the dream is as likely as the corpus" in part
+    assert "(3.00 nats per token; the likeliest text has 3.25)" in part
 
 
 def test_what_the_job_runs_and_what_is_refused(own: Path, client: TestClient, monkeypatch: pytest.MonkeyPatch):
@@ -103,11 +119,13 @@ def test_begun_followed_and_shown(chromium: Browser, served, own: Path, monkeypa
     assert found is not None
     rows = page.locator("#dream .dreams tbody").first.locator("tr")
     expect(rows).to_have_count(len(found.spread(10)))
-    expect(rows.first.locator(".number").first).to_have_text(number(found.best.activation))
+    expect(rows.first.locator(".number").first).to_have_text(number(found.frontier[0].activation))
+    expect(rows.last.locator(".number").first).to_have_text(number(found.best.activation))
+    expect(page.locator("#dream")).to_contain_text("4 iterations, 6 tokens, seed 0, dreamt ")
     expect(page.locator("#frontier .main-svg").first).to_be_visible()
     drawn = page.evaluate("document.querySelector('#frontier').data[0].y")
     assert drawn == pytest.approx([one.activation for one in found.frontier])
-    rows.first.locator(".t.peak").hover()
+    rows.last.locator(".t.peak").hover()
     expect(page.locator(".tip")).to_have_text(number(found.best.activation))
     assert problems == []
     page.close()
