@@ -28,6 +28,8 @@ from saebench.lm import load_lm
 from saebench.saes import SAE
 from store import Annotations
 from web.figures.unlearning import cost_axis, dose_axis
+from web.views.unlearning_pair import different_exams
+from web.views.unlearning_parts import spared
 
 FORM = {"sae": synthetic.SAE, "forget": "tkinter=tkinter/*,turtle.py", "retain": "xml=xml/*\nhttp=http/*, urllib/*"}
 TREATED = [{"kind": "zero", "strengths": "1"}, {"kind": "clamp", "strengths": "4, 0.5 2"}]
@@ -125,7 +127,13 @@ def test_a_runs_page_says_what_it_costs(client: TestClient):
     page = client.get("/interventions/tkinter.frequency").text
     assert "clamp where active, strength 2" in page
     assert "25% to 45%" in page  # .35 ± .1
-    assert "10 features at −25, retain below 1%" in page
+    own_grid = "whatever was picked here: score 0.550, of 10 features clamped to −25 that fire on at most 1% of the"
+    assert own_grid in page
+    assert "SAEBench" not in re.search(r'<dl class="measures">.*?</dl>', page, re.S)[0]
+    why = "It forgets most among those that keep 99% of the controls (with 80 controls that is all of them)."
+    assert why in page
+    assert page.count("this baseline’s best that keeps 99%") == 0  # random keeps 98% where it does something
+    assert page.count("this treatment’s best that keeps 99%") == 1  # zero's; of the other one it is what was picked
     for feature in FEATURES:
         assert f"/saes/{synthetic.SAE}/features/{feature}" in page
         assert f'name="candidate" value="{feature}"' in page
@@ -139,6 +147,36 @@ def test_a_runs_page_says_what_it_costs(client: TestClient):
     assert 'title="changed by 80% of its size"' in page
     assert "root = tkinter.Tk()" in page
     assert "root = os.path" in page
+
+
+@pytest.mark.parametrize(
+    ("n", "bound", "said"),
+    [
+        (17, 0.99, " (with 17 controls that is all of them)"),
+        (99, 0.99, " (with 99 controls that is all of them)"),
+        (100, 0.99, " (of 100 controls 1 may be lost)"),
+        (250, 0.99, " (of 250 controls 2 may be lost)"),
+        (17, 1.0, ""),
+        (10, 0.0, " (of 10 controls 10 may be lost)"),
+    ],
+)
+def test_what_a_bound_forgives_is_said(n: int, bound: float, said: str):
+    assert spared(n, bound) == said
+
+
+def test_two_runs_say_where_their_exams_differ():
+    a, b = a_run(), a_run("other")
+    assert different_exams(a, b) == []
+    exam = {"forget": "0a", "controls": "0b", "orders": "given", "retained": [[8, "0c"]], "neutral": [[8, "0d"]]}
+
+    def examined(**changes: Any) -> UnlearningResult:
+        return a.model_copy(update={"provenance": {**a.provenance, "exam": {**exam, **changes}}})
+
+    assert different_exams(examined(), examined()) == []
+    assert different_exams(examined(), examined(controls="1b")) == ["controls"]
+    changed = examined(forget="1a", neutral=[]).model_copy(update={"questions": (39, 80)})
+    assert different_exams(examined(), changed) == ["questions to forget", "neutral text"]
+    assert different_exams(a, a.model_copy(update={"questions": (40, 79)})) == ["controls"]
 
 
 def figures_of(page: str) -> dict[str, dict[str, Any]]:

@@ -123,11 +123,12 @@ class RunScores(BaseModel):
     strength: float
     picked: str = Field(description="treatment and strength in words")
     keeps_controls: bool
+    questions: tuple[int, int] = Field(description="to forget, and controls, that judged it")
     forget: float
     controls: float
     ce_added: float | None
     kl: float | None
-    saebench: float | None
+    saebench: float | None = Field(description="over SAEBench's own grid, whatever was picked")
 
 
 class RunsCompared(BaseModel):
@@ -137,6 +138,7 @@ class RunsCompared(BaseModel):
     a: str | None
     b: str | None
     scores: list[RunScores] = Field([], description="of both; empty: nothing to compare")
+    differs: list[str] = Field([], description="what they were judged by and is not the same; empty: all is")
     shared: list[FeatureSummary] = Field([], description="features treated in both")
     only_a: list[FeatureSummary] = []
     only_b: list[FeatureSummary] = []

@@ -26,6 +26,7 @@ from web.views.unlearning_parts import (
     keys,
     legend,
     moved_html,
+    spared,
     turned_row,
 )
 from web.workspace import Workspace
@@ -67,7 +68,7 @@ class RunView:
     @property
     def facts(self) -> list[tuple[str, str, str]]:
         """(what, value, interval or remark) of the picked treatment."""
-        own, found = self.run.picked.scores, self.run.saebench
+        own = self.run.picked.scores
         rows = [
             ("forget right", percent(own.forget.value), interval(own.forget)),
             ("controls right", percent(own.controls.value), interval(own.controls)),
@@ -76,17 +77,35 @@ class RunView:
             rows.append(("CE added, nats", signed(own.ce_added.value), interval(own.ce_added, share=False)))
         if own.kl is not None:
             rows.append(("KL, nats", number(own.kl.value), interval(own.kl, share=False)))
-        if found is not None:
-            rows.append(("SAEBench score", fixed(found.score, 3), self._cell))
         return rows
 
     @property
-    def _cell(self) -> str:
-        best = self.run.saebench.best if self.run.saebench else None
-        if best is None:
-            return "no cell keeps the controls"
-        cell = best.cell
-        return f"{cell.n_features} features at −{cell.multiplier:g}, retain below {percent(cell.retain_threshold)}"
+    def why(self) -> str:
+        """Why this treatment and strength is the picked one."""
+        run = self.run
+        bound, of_controls = f"{percent(run.config.bound)} of the controls", spared(run.questions[1], run.config.bound)
+        if not run.picked.keeps_controls:
+            gains = "this one gains most: controls kept minus forget questions still right"
+            return f"No strength keeps {bound}{of_controls}; {gains}."
+        own = run.picked.scores.forget.value
+        treatments = [curve for curve in run.curves if not curve.baseline]
+        more = any(point.scores.forget.value < own for curve in treatments for point in curve.points)
+        rest = " What forgets more costs more of the controls: see the figures." if more else ""
+        return f"It forgets most among those that keep {bound}{of_controls}.{rest}"
+
+    @property
+    def saebench(self) -> str:
+        """SAEBench's score, and what it is of; nothing where it was not asked for."""
+        found = self.run.saebench
+        if found is None:
+            return ""
+        if found.best is None:
+            return f"score {fixed(found.score, 3)}, since none of its rows keeps the controls"
+        cell = found.best.cell
+        return (
+            f"score {fixed(found.score, 3)}, of {cell.n_features} features clamped to −{cell.multiplier:g} that fire "
+            f"on at most {percent(cell.retain_threshold)} of the retained text"
+        )
 
     @cached_property
     def figures(self) -> dict[str, tuple[str, Figure]]:
@@ -109,7 +128,7 @@ class RunView:
                 "baseline": curve.baseline,
                 "strength": strength_of(curve.name, point.strength),
                 "picked": (curve.name, point.strength) == (picked.treatment, picked.strength) and not curve.baseline,
-                "best": curve.best == i,
+                "best": curve.best == i and (curve.baseline or curve.name != picked.treatment),
                 "scores": point.scores,
             }
             for curve, key in zip(self.run.curves, keys(curve.name for curve in self.run.curves), strict=True)

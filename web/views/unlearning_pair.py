@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 
 Figures = dict[str, tuple[str, Figure]]
 """(title, figure) by name."""
+JUDGED_BY = {
+    "forget": "questions to forget",
+    "controls": "controls",
+    "orders": "order of the choices",
+    "retained": "retained text",
+    "neutral": "neutral text",
+}
+"""Of what the provenance of a run keeps of its exam (`saebench.interventions.scores.Exam.about`)."""
 
 
 def runs_compared(here: Workspace, a: str | None, b: str | None) -> tuple[RunsCompared, Figures, list[Key]]:
@@ -36,7 +44,20 @@ def runs_compared(here: Workspace, a: str | None, b: str | None) -> tuple[RunsCo
     }
     rows = {name: summaries(here, features) for name, features in parts.items()}
     shown = legend(dict.fromkeys(curve.name for run in runs for curve in run.curves if not curve.baseline))
-    return frame.model_copy(update={"scores": [headline(run) for run in runs], **rows}), two_runs(runs), shown
+    own = {"scores": [headline(run) for run in runs], "differs": different_exams(*runs)}
+    return frame.model_copy(update={**own, **rows}), two_runs(runs), shown
+
+
+def different_exams(a: "UnlearningResult", b: "UnlearningResult") -> list[str]:
+    """What two runs were judged by that is not the same, in words."""
+    exams = [run.provenance.get("exam", {}) for run in (a, b)]
+    differs = {words: exams[0].get(name) != exams[1].get(name) for name, words in JUDGED_BY.items()}
+    for words, counts in zip(
+        ("questions to forget", "controls"), zip(a.questions, b.questions, strict=True), strict=True
+    ):
+        differs[words] |= counts[0] != counts[1]
+    differs["model"] = a.provenance["model"].get("sha256") != b.provenance["model"].get("sha256")
+    return [words for words, other in differs.items() if other]
 
 
 def headline(run: "UnlearningResult") -> RunScores:
@@ -48,6 +69,7 @@ def headline(run: "UnlearningResult") -> RunScores:
         strength=run.picked.strength,
         picked=treated(run.picked.treatment, run.picked.strength),
         keeps_controls=run.picked.keeps_controls,
+        questions=run.questions,
         forget=own.forget.value,
         controls=own.controls.value,
         ce_added=own.ce_added.value if own.ce_added else None,

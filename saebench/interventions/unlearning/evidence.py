@@ -1,6 +1,6 @@
 """What a person looks at beside the scores: what else changed, and texts continued before and after."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -34,7 +34,13 @@ def side_effects(lm: LanguageModel, under: Under, exam: Exam) -> SideEffects:
 
 
 def samples(
-    lm: LanguageModel, under: Under, hook_points: Sequence[str], exam: Exam, n: int, n_tokens: int
+    lm: LanguageModel,
+    under: Under,
+    hook_points: Sequence[str],
+    exam: Exam,
+    n: int,
+    n_tokens: int,
+    turned: Collection[str] = (),
 ) -> list[Sample]:
     """Prompts of questions, of as many documents as there are, continued before and after.
 
@@ -45,25 +51,27 @@ def samples(
         exam: whose questions give the prompts.
         n: of either side, at most.
         n_tokens: tokens of a continuation.
+        turned: ids of questions that turned; of those to forget they come first.
     """
     sides = ((True, exam.forget), (False, exam.controls))
     return [
         _sample(lm, under, hook_points, question, forget, n_tokens)
         for forget, questions in sides
-        for question in _spread(questions.questions, n)
+        for question in spread(questions.questions, n, turned if forget else ())
     ]
 
 
-def _spread(questions: Sequence[Question], n: int) -> list[Question]:
-    """The first question of each document, by turns of topics."""
+def spread(questions: Sequence[Question], n: int, turned: Collection[str] = ()) -> list[Question]:
+    """At most n questions, of each document the first, by turns of topics; those whose ids are in `turned` first."""
     first: dict[str, Question] = {}
-    for question in questions:
+    for question in sorted(questions, key=lambda each: each.id not in turned):
         first.setdefault(question.document or question.id, question)
     by_topic: dict[str, list[Question]] = {}
     for question in first.values():
         by_topic.setdefault(question.topic, []).append(question)
     ranked = sorted(
-        ((turn, question) for own in by_topic.values() for turn, question in enumerate(own)), key=lambda each: each[0]
+        ((turn, question) for own in by_topic.values() for turn, question in enumerate(own)),
+        key=lambda each: (each[1].id not in turned, each[0]),
     )
     return [question for _, question in ranked[:n]]
 

@@ -276,7 +276,8 @@ def unlearn(
             changed = side_effects(lm, under, exam)
             done(1)
             places = list(dict.fromkeys(run.saes[one.sae].hook_point for one in picked.interventions))
-            continued = samples(lm, under, places, exam, config.samples, config.sample_tokens)
+            turned = {flip.id for flip in changed.flips}
+            continued = samples(lm, under, places, exam, config.samples, config.sample_tokens, turned)
             done(2)
         result = UnlearningResult(
             id=result_id, sae=sae, hook_point=hooked.hook_point, config=config,

@@ -14,9 +14,11 @@ from saebench.corpus import Document
 from saebench.errors import UserError
 from saebench.interventions.baselines.weights import weights_of
 from saebench.interventions.kinds import ClampActive, Project, Scale, Zero
+from saebench.interventions.questions import Cloze
 from saebench.interventions.scores import DosePoint, Scores
 from saebench.interventions.scores.bootstrap import Estimate
 from saebench.interventions.unlearning.config import ChoosingConfig, Treatment, UnlearnConfig
+from saebench.interventions.unlearning.evidence import spread
 from saebench.interventions.unlearning.material import halves
 from saebench.interventions.unlearning.run import best
 from saebench.interventions.unlearning.selection import units_of
@@ -76,6 +78,19 @@ def test_the_best_point_forgets_most_within_the_bound():
     assert best(points, 0.99) == 1
     assert best(points, 0.9) == 2
     assert best(points[2:], 0.99) is None
+
+
+def test_samples_are_of_what_turned_first_and_of_many_documents():
+    rows = [("a1", "a", "x"), ("a2", "a", "x"), ("a3", "a", "y"), ("b1", "b", "z"), ("b2", "b", "w")]
+    questions = [Cloze(id=i, topic=topic, document=document, prompt="?", answer="a") for i, topic, document in rows]
+
+    def chosen(n: int, *turned: str) -> list[str]:
+        return [one.id for one in spread(questions, n, turned)]
+
+    assert chosen(9) == ["a1", "b1", "a3", "b2"]
+    assert chosen(9, "a2", "b2") == ["a2", "b2", "a3", "b1"]
+    assert chosen(1, "b2") == ["b2"]
+    assert chosen(2, "a1", "a2") == ["a1", "b1"]  # of one document one
 
 
 def test_a_model_stands_under_anothers_weights_and_comes_back(lm: LanguageModel):
