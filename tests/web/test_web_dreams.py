@@ -81,7 +81,7 @@ def test_that_no_text_is_as_likely_as_the_example_is_said(own: Path, client: Tes
     keep(own, prompt(9.0, 3.25))
     assert client.get(f"{ADDRESS}/dream.json").json()["dream"]["gain"] is None
     part = client.get(f"{ADDRESS}/dream").text
-    assert "No text of the dream is as likely as the corpus" in part
+    assert "No text of the dream is as likely as the strongest example of corpus, cut" in part
     assert "(3.00 nats per token; the likeliest text has 3.25)" in part
 
 

@@ -69,18 +69,19 @@ class DreamFrame:
         if self.dream is None or not self.dream.examples:
             return ""
         own, gain = self.dream.examples[0], self.dream.gain
+        example = f"the strongest example of {self.dream.corpus}, cut to the same length"
         rarity = f"{fixed(own.cross_entropy)} nats per token"
         if own.activation <= 0:
-            return "The corpus' examples, cut to this length, do not activate the feature: there is no gain to name."
+            return f"No example of {self.dream.corpus}, cut to this length, activates it: there is no gain to name."
         if gain is None:
             least = fixed(self.dream.frontier[0].cross_entropy)
             return (
-                f"No text of the dream is as likely as the corpus' strongest example cut to this length ({rarity}; the "
-                f"likeliest text has {least}), so that no gain over it can be named."
+                f"No text of the dream is as likely as {example} ({rarity}; the likeliest text has {least}), so "
+                "that no gain over it can be named."
             )
         return (
-            f"Of the texts at least as likely as the corpus' strongest example cut to this length ({rarity}), the "
-            f"strongest activates the feature {number(gain)} times as much as that example."
+            f"Of the texts at least as likely as {example} ({rarity}), the strongest activates the feature "
+            f"{number(gain)} times as much as that example."
         )
 
     def html(self, prompt: DreamPrompt) -> Markup:
