@@ -186,7 +186,7 @@ class Urls:
         return f"/interventions/{part}" + _query(query)
 
     def unlearning(self, run_id: str, part: str = "") -> str:
-        """An unlearning run; `part`: again."""
+        """An unlearning run; `part`: again, keep."""
         return f"/interventions/{quote(run_id, safe='')}" + (f"/{part}" if part else "")
 
     def compare_unlearning(self, a: str | None = None, b: str | None = None) -> str:

@@ -92,6 +92,14 @@ class Again(BaseModel):
     id: str = Field("", max_length=120)
 
 
+class KeptPoint(BaseModel):
+    """What a treatment did at one of its strengths, to be kept as a set of interventions."""
+
+    treatment: TreatmentKind
+    strength: float = Field(ge=0, lt=1e6)
+    id: str = Field("", max_length=120, description="of the set; by default RUN.TREATMENT.STRENGTH")
+
+
 class Documents(BaseModel):
     """The documents of a corpus that a topic's patterns match."""
 
@@ -226,6 +234,12 @@ class SavedChange(BaseModel):
 
     id: str | None = Field(None, min_length=1, max_length=120)
     notes: str | None = Field(None, max_length=10_000)
+
+
+class Saved(BaseModel):
+    """A set that is kept now."""
+
+    id: str
 
 
 class SavedImport(BaseModel):

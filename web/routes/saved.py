@@ -3,7 +3,6 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response, status
-from pydantic import BaseModel
 from starlette.responses import HTMLResponse
 
 from saebench.wording import KINDS
@@ -11,6 +10,7 @@ from web.errors import RESPONSES
 from web.models.interventions import (
     ComposedSet,
     ComposePage,
+    Saved,
     SavedChange,
     SavedImport,
     SavedPage,
@@ -28,12 +28,6 @@ OneSet = Annotated[str | None, Query(max_length=200, description="the set that i
 Sae = Annotated[str | None, Query(max_length=200, description="of a new one")]
 Features = Annotated[str, Query(max_length=8000, description="of a new one: 12,33")]
 CONFLICT: dict[int | str, dict[str, Any]] = {409: RESPONSES[422]}
-
-
-class Saved(BaseModel):
-    """A set that is kept now."""
-
-    id: str
 
 
 @router.get("/interventions/sets/{set_id}/file.json", response_model=dict[str, Any])

@@ -6,13 +6,14 @@ from fastapi import APIRouter, Path, Response, status
 from starlette.responses import HTMLResponse
 
 from web.errors import RESPONSES
-from web.models.interventions import Again
+from web.models.interventions import Again, KeptPoint, Saved
 from web.models.jobs import Job
 from web.rendering import json_answer, page
 from web.routes.jobs import Runner
 from web.routes.params import Here
 from web.urls import urls
 from web.views.interventions import again
+from web.views.kept_point import kept_point
 from web.views.unlearning import run_view
 from web.views.unlearning_parts import interval
 
@@ -47,3 +48,11 @@ def run_again(here: Here, jobs: Runner, run_id: RunId, body: Again, response: Re
     job = again(here, jobs, run_id, body)
     response.headers["Location"] = urls.job(job.id)
     return job
+
+
+@router.post("/interventions/{run_id}/keep", status_code=status.HTTP_201_CREATED, responses={409: RESPONSES[422]})
+def keep(here: Here, run_id: RunId, body: KeptPoint, response: Response) -> Saved:
+    """Keep what a treatment did at one strength as a set of interventions; its address is in `Location`."""
+    saved = Saved(id=kept_point(here, run_id, body))
+    response.headers["Location"] = urls.saved(saved.id)
+    return saved

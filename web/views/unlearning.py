@@ -16,6 +16,7 @@ from web.formats import fixed, number, percent, signed
 from web.markup import units_html
 from web.models.interventions import CandidateRow
 from web.views.examples import Shown
+from web.views.kept_point import keepable
 from web.views.summary import summaries
 from web.views.unlearning_parts import (
     Key,
@@ -120,13 +121,15 @@ class RunView:
     @property
     def points(self) -> list[dict[str, Any]]:
         """Every strength of every treatment and baseline."""
-        picked = self.run.picked
+        picked, can_keep = self.run.picked, keepable(self.run)
         return [
             {
                 "key": key,
                 "first": i == 0,
                 "baseline": curve.baseline,
                 "strength": strength_of(curve.name, point.strength),
+                "dose": point.strength,
+                "keep": not curve.baseline and curve.name in can_keep,
                 "picked": (curve.name, point.strength) == (picked.treatment, picked.strength) and not curve.baseline,
                 "best": curve.best == i and (curve.baseline or curve.name != picked.treatment),
                 "scores": point.scores,

@@ -114,6 +114,8 @@ class UnlearningResult(Plain):
         questions: (forget, controls) that judged it.
         candidates: the features, best first, with the evidence.
         units: root mean square activation of each where it fires, in the SAE's units.
+        often: share of a text's tokens on which any must fire for a guarded treatment to act; None where there is none,
+            and in results of before it was kept.
         curves: treatments, then baselines.
         saebench: SAEBench's score over its grid, of the same questions; None where it was not asked for.
         picked: the intervention that samples and side effects are of.
@@ -128,6 +130,7 @@ class UnlearningResult(Plain):
     questions: tuple[int, int]
     candidates: tuple[Candidate, ...]
     units: tuple[float, ...]
+    often: float | None = None
     curves: tuple[Curve, ...]
     saebench: UnlearningScore | None
     picked: Picked

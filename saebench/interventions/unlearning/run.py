@@ -282,7 +282,8 @@ def unlearn(
         result = UnlearningResult(
             id=result_id, sae=sae, hook_point=hooked.hook_point, config=config,
             questions=(len(exam.forget), len(exam.controls)), candidates=tuple(run.candidates), units=chosen.units,
-            curves=tuple(curves), saebench=score, picked=picked, side_effects=changed, samples=tuple(continued),
+            often=chosen.often, curves=tuple(curves), saebench=score, picked=picked, side_effects=changed,
+            samples=tuple(continued),
             provenance={**about, "questions": run.questions.sha256, "exam": exam.about},
         )  # fmt: skip
         keep(result)
