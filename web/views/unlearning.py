@@ -126,6 +126,7 @@ class RunView:
             {
                 "key": key,
                 "first": i == 0,
+                "alone": len(curve.points) == 1,
                 "baseline": curve.baseline,
                 "strength": strength_of(curve.name, point.strength),
                 "dose": point.strength,
