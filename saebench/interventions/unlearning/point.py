@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from saebench.errors import UserError
-from saebench.interventions.kinds import Intervention
+from saebench.interventions.kinds import AnyIntervention
 from saebench.interventions.unlearning.result import UnlearningResult
 from saebench.interventions.unlearning.treatments import Chosen, interventions
 
 
-def interventions_at(result: UnlearningResult, treatment: str, strength: float) -> Sequence[Intervention]:
+def interventions_at(result: UnlearningResult, treatment: str, strength: float) -> Sequence[AnyIntervention]:
     """What a treatment of a run did to its features at one of its strengths.
 
     Args:

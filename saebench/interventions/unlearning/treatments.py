@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from saebench.interventions.kinds import ClampActive, Intervention, Project, Scale, Zero
+from saebench.interventions.kinds import AnyIntervention, ClampActive, Project, Scale, Zero
 from saebench.interventions.unlearning.config import Treatment
 from saebench.interventions.where import Often
 
@@ -26,7 +26,7 @@ class Chosen:
     often: float | None
 
 
-def interventions(treatment: Treatment, chosen: Chosen, strength: float) -> Sequence[Intervention]:
+def interventions(treatment: Treatment, chosen: Chosen, strength: float) -> Sequence[AnyIntervention]:
     """What a treatment does to the features at a strength."""
     sae, features = chosen.sae, chosen.features
     if treatment.kind == "zero":
