@@ -8,7 +8,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub loads: a test ne
 
 import pytest
 import torch
-from sample_text import SAMPLE
+from sample_text import SAMPLE, write_texts
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when triton loads, which libraries do that tests of other things import
@@ -63,9 +63,4 @@ def tiny_lm(tiny_folder: Path) -> LanguageModel:
 @pytest.fixture
 def texts(tmp_path: Path) -> Path:
     """A folder of twelve small text files, one of them empty."""
-    folder = tmp_path / "texts"
-    folder.mkdir()
-    for number in range(12):
-        (folder / f"{number:02d}.txt").write_text(f"file {number}\n{SAMPLE * number}", encoding="utf-8")
-    (folder / "empty.txt").write_text("")
-    return folder
+    return write_texts(tmp_path / "texts")

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from sample_text import write_texts
 
 from saebench.saes import SAE
 from store import Catalog
@@ -70,10 +71,16 @@ def free_port() -> int:
         return int(bound.getsockname()[1])
 
 
-@pytest.fixture
-def indexed(tiny_folder, texts, tmp_path):
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    """As everywhere, but one folder for all tests here: an index keeps where it is."""
+    return write_texts(tmp_path_factory.mktemp("texts") / "texts")
+
+
+@pytest.fixture(scope="module")
+def indexed(tiny_folder, texts, tmp_path_factory):
     """A workspace with an SAE, and the index that one process makes of it."""
-    workspace = tmp_path / "one" / "ws"
+    workspace = tmp_path_factory.mktemp("indexed") / "one" / "ws"
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     settings = (f"model.name={tiny_folder}", f"corpus.name={texts}", HOOKS, "train.tokens=2000", "train.batch=100",
                 "train.ring_rows=400", "train.sae.n_latents=96", "train.sae.rule.k=4")  # fmt: skip

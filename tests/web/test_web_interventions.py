@@ -144,7 +144,7 @@ def test_a_runs_page_says_what_it_costs(client: TestClient):
     )
     assert "messagebox" in page
     assert "tkinter.os" in page
-    assert '<td class="number">2.00</td><td class="number">−1.50</td>' in page
+    assert '<td class="number wide-only">2.00</td><td class="number wide-only">−1.50</td>' in page
     assert 'title="changed by 80% of its size"' in page
     assert "root = tkinter.Tk()" in page
     assert "root = os.path" in page
