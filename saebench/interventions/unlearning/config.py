@@ -55,7 +55,7 @@ class Treatment(Section):
         "`above` units; guarded: only in texts where the features fire often (DSG); zero; scale: by 1 - strength; "
         "project: the span of the decoder rows by 1 - strength",
     )
-    strengths: Strengths = Field((1, 2, 4, 8), description="what is tried")
+    strengths: Strengths = Field((1, 2, 4, 8), description="what is tried; zero has none and is tried once")
     above: float = Field(
         0.5, ge=0, allow_inf_nan=False, description="clamp_prime: units that the activation must exceed"
     )
@@ -63,15 +63,8 @@ class Treatment(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _zero_is_zero(cls, data: Any) -> Any:
-        """Zero has no strength: it is tried once."""
-        return {"strengths": (1,)} | data if isinstance(data, dict) and data.get("kind") == "zero" else data
-
-    @model_validator(mode="after")
-    def _zero_once(self) -> "Treatment":
-        if self.kind == "zero" and self.strengths != (1,):
-            raise ValueError("zero has no strength; leave its strengths out")
-        return self
+    def _zero_once(cls, data: Any) -> Any:
+        return data | {"strengths": (1,)} if isinstance(data, dict) and data.get("kind") == "zero" else data
 
 
 class UnlearnConfig(Section):

@@ -40,6 +40,7 @@ def test_treatments_are_their_interventions():
     assert prime[0] == ClampActive(sae="s", feature=3, activation=-8.0, above=1.0)
     guarded = interventions(Treatment(kind="guarded"), CHOSEN, 4)
     assert guarded[1] == ClampActive(sae="s", feature=7, activation=-2.0, when=Often(feature=(3, 7), share=0.125))
+    assert Treatment(kind="zero").strengths == Treatment(kind="zero", strengths=(2, 8)).strengths == (1,)
     assert interventions(Treatment(kind="zero"), CHOSEN, 1) == [Zero(sae="s", feature=(3, 7))]
     assert interventions(Treatment(kind="scale"), CHOSEN, 0.25) == [Scale(sae="s", feature=(3, 7), factor=0.75)]
     assert interventions(Treatment(kind="project"), CHOSEN, 2) == [Project(sae="s", feature=(3, 7), factor=-1.0)]
