@@ -69,7 +69,8 @@ def build_questions(
         topics: patterns of document names, by topic.
         config: how.
         name: of the set.
-        progress: called with the number of questions found so far and the topic.
+        progress: called with how many of all that may be found (`per_topic` for each topic) are found or known to be
+            missing, and the topic.
 
     Raises:
         UserError: no topic, one without documents or of which the model knows nothing, prompts over the context length.
@@ -83,14 +84,16 @@ def build_questions(
         )
     by_topic = documents_by_topic(corpus, topics)
     found: list[Question] = []
-    for topic in topics:
+    for number, topic in enumerate(topics):
         before = len(found)
         others = (document for name, own in by_topic.items() if name != topic for document in own)
         words = distinctive(by_topic[topic], others, config.distinctive, config.least_letters)
         for question in _of_topic(lm, topic, by_topic[topic], words, config):
             found.append(question)
             if progress is not None:
-                progress(len(found), topic)
+                progress(number * config.per_topic + len(found) - before, topic)
+        if progress is not None:
+            progress((number + 1) * config.per_topic, topic)
         if len(found) == before:
             raise UserError(
                 f"topic {topic!r}: the model {lm.name} completes none of its words; allow shorter ones, words "

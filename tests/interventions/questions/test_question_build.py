@@ -94,7 +94,10 @@ def test_limits_and_order(lm: LanguageModel, corpus: CorpusConfig, clozes: Quest
     assert max(Counter((q.topic, q.answer) for q in clozes.questions).values()) <= 2
     assert len({(q.prompt, q.answer) for q in clozes.questions}) == len(clozes)
     check_apart(*(clozes.of(q.topic == topic for q in clozes.questions) for topic in TOPICS))
-    assert build_questions(lm, corpus, TOPICS, CONFIG, "mine") == clozes
+    told: list[int] = []
+    assert build_questions(lm, corpus, TOPICS, CONFIG, "mine", lambda done, _topic: told.append(done)) == clozes
+    assert told == sorted(told)
+    assert told[-1] == len(TOPICS) * CONFIG.per_topic  # also where fewer are found
     one = {"http": TOPICS["http"]}
     few = CONFIG.model_copy(update={"per_topic": 3})
     first, second = (
