@@ -69,12 +69,6 @@ class CorpusConfig(Section):
     seed: int = Field(0, description="order in which the documents of a local corpus are read")
 
 
-class HeldoutConfig(CorpusConfig):
-    """A corpus that is the demo's held-out one unless it is named: to bound it is not to choose another."""
-
-    name: str = Field("stdlib-heldout", description=CorpusConfig.model_fields["name"].description)
-
-
 class HarvestConfig(Section):
     """What is kept of the forward pass, and how it is written."""
 

@@ -72,6 +72,14 @@ def treated(name: str, strength: float) -> str:
     return f"{label(name)}, strength {said}" if said else label(name)
 
 
+def spared(n: int, bound: float) -> str:
+    """What a bound on the share of n controls that are kept forgives, as the end of a clause about it."""
+    lost = max(k for k in range(n + 1) if k == 0 or (n - k) / n >= bound)
+    if lost:
+        return f" (of {n} controls {lost} may be lost)"
+    return f" (with {n} controls that is all of them)" if bound < 1 else ""
+
+
 def kind_label(kind: str, *, above: float = 0.0, often: bool = False) -> str:
     """The readable name of an intervention, the same as that of the treatment which makes such ones.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import Field
 
 from saebench.circuits.config import CircuitConfig
-from saebench.config import CorpusConfig, HarvestConfig, HeldoutConfig, ModelConfig, Section, load_recipe
+from saebench.config import CorpusConfig, HarvestConfig, ModelConfig, Section, load_recipe
 from saebench.explaining.config import ExplainConfig
 from saebench.indexing.config import IndexConfig, MapConfig
 from saebench.interventions.dreaming.config import DreamConfig
@@ -20,7 +20,9 @@ from saebench.training.config import TrainConfig
 class EvaluateConfig(Section):
     """The held-out text on which an SAE is measured."""
 
-    corpus: HeldoutConfig = Field(HeldoutConfig(max_tokens=65_536), description="text it was not trained on")
+    corpus: CorpusConfig = Field(
+        CorpusConfig(name="stdlib-heldout", max_tokens=65_536), description="text it was not trained on"
+    )
     batch_contexts: int = Field(32, ge=1, description="contexts per forward pass")
 
 

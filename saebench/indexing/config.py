@@ -2,13 +2,15 @@
 
 from pydantic import Field
 
-from saebench.config import HeldoutConfig, Section
+from saebench.config import CorpusConfig, Section
 
 
 class IndexConfig(Section):
     """Which text an SAE's features are looked up in, and how much is kept beside the codes."""
 
-    corpus: HeldoutConfig = Field(HeldoutConfig(), description="the text; best one the SAE was not trained on")
+    corpus: CorpusConfig = Field(
+        CorpusConfig(name="stdlib-heldout"), description="the text; best one the SAE was not trained on"
+    )
     batch_contexts: int = Field(32, ge=1, description="contexts per forward pass")
     part_batches: int = Field(8, ge=1, description="forward passes per finished part: what a kill can lose")
     neighbours: int = Field(12, ge=1, description="nearest features by decoder cosine that are kept")

@@ -26,10 +26,10 @@ from saebench.interventions.unlearning import Treatment, UnlearnConfig, Unlearni
 from saebench.interventions.unlearning.treatments import Chosen, interventions
 from saebench.lm import load_lm
 from saebench.saes import SAE
+from saebench.wording import spared
 from store import Annotations
 from web.figures.unlearning import cost_axis, dose_axis
 from web.views.unlearning_pair import different_exams
-from web.views.unlearning_parts import spared
 
 FORM = {"sae": synthetic.SAE, "forget": "tkinter=tkinter/*,turtle.py", "retain": "xml=xml/*\nhttp=http/*, urllib/*"}
 TREATED = [{"kind": "zero", "strengths": "1"}, {"kind": "clamp", "strengths": "4, 0.5 2"}]

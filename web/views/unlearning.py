@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from saebench.wording import strength_of, treated
+from saebench.wording import spared, strength_of, treated
 from store import StoreError
 from web.figures.frame import Figure
 from web.figures.unlearning import dose_response
@@ -27,7 +27,6 @@ from web.views.unlearning_parts import (
     keys,
     legend,
     moved_html,
-    spared,
     turned_row,
 )
 from web.workspace import Workspace

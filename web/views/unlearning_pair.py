@@ -52,10 +52,8 @@ def different_exams(a: "UnlearningResult", b: "UnlearningResult") -> list[str]:
     """What two runs were judged by that is not the same, in words."""
     exams = [run.provenance.get("exam", {}) for run in (a, b)]
     differs = {words: exams[0].get(name) != exams[1].get(name) for name, words in JUDGED_BY.items()}
-    for words, counts in zip(
-        ("questions to forget", "controls"), zip(a.questions, b.questions, strict=True), strict=True
-    ):
-        differs[words] |= counts[0] != counts[1]
+    for words, mine, theirs in zip(("questions to forget", "controls"), a.questions, b.questions, strict=True):
+        differs[words] |= mine != theirs
     differs["model"] = a.provenance["model"].get("sha256") != b.provenance["model"].get("sha256")
     return [words for words, other in differs.items() if other]
 

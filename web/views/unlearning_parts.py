@@ -63,14 +63,6 @@ def keys(names: Iterable[str]) -> list[Key]:
     return [Key(series_name(name), *named(name), MARKS[series_name(name)][1]) for name in names]
 
 
-def spared(n: int, bound: float) -> str:
-    """What a bound on the share of n controls that are kept forgives, as the end of a clause about it."""
-    lost = max(k for k in range(n + 1) if k == 0 or (n - k) / n >= bound)
-    if lost:
-        return f" (of {n} controls {lost} may be lost)"
-    return f" (with {n} controls that is all of them)" if bound < 1 else ""
-
-
 def interval(estimate: "Estimate", *, share: bool = True) -> str:
     """An estimate's interval; nothing where none can be said."""
     if estimate.low is None or estimate.high is None:

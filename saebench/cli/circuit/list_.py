@@ -5,15 +5,10 @@ from rich.table import Column
 from saebench.circuits.files import circuit_ids, read_circuit
 from saebench.cli.listing import print_kept
 from saebench.cli.options import DEFAULT_WORKSPACE, WorkspaceDir
-from saebench.cli.progress import console
 
 
 def command(workspace: WorkspaceDir = DEFAULT_WORKSPACE) -> None:
     """List circuits: what they explain, how large they are, how faithful, with how many nodes at which threshold."""
-    ids = circuit_ids(workspace)
-    if not ids:
-        console.print(f"no circuit in {workspace} yet; find one with: saebench circuit find TASK --id ID", markup=False)
-        return
 
     def row(circuit_id: str) -> tuple[str, ...]:
         found = read_circuit(workspace, circuit_id)
@@ -24,4 +19,5 @@ def command(workspace: WorkspaceDir = DEFAULT_WORKSPACE) -> None:
         return found.id, found.task, found.method, f"{len(found.nodes):,}", f"{len(found.edges):,}", *proven
 
     numbers = [Column(name, justify="right") for name in ("nodes", "edges", "faithfulness", "with nodes", "threshold")]
-    print_kept(("circuit", "task", "method", *numbers), ids, row)
+    nothing = f"no circuit in {workspace} yet; find one with: saebench circuit find TASK --id ID"
+    print_kept(("circuit", "task", "method", *numbers), circuit_ids(workspace), row, nothing)

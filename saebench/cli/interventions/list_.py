@@ -2,17 +2,11 @@
 
 from saebench.cli.listing import print_kept
 from saebench.cli.options import DEFAULT_WORKSPACE, WorkspaceDir
-from saebench.cli.progress import console
 from saebench.interventions.sets import read_interventions, set_ids
 
 
 def command(workspace: WorkspaceDir = DEFAULT_WORKSPACE) -> None:
     """List saved interventions: how many of which kinds, on which SAEs."""
-    ids = set_ids(workspace)
-    if not ids:
-        how = "saebench steer PROMPT --feature 12 --add 2 --save NAME"
-        console.print(f"no interventions are saved in {workspace} yet; save some with: {how}", markup=False)
-        return
 
     def row(set_id: str) -> tuple[str, ...]:
         found = read_interventions(workspace, set_id)
@@ -21,4 +15,6 @@ def command(workspace: WorkspaceDir = DEFAULT_WORKSPACE) -> None:
         saes = ", ".join(dict.fromkeys(used.id for used in found.saes.values()))
         return set_id, kinds, f"{len(features):,}", saes, found.notes
 
-    print_kept(("interventions", "kinds", "features", "SAEs", "notes"), ids, row)
+    how = "saebench steer PROMPT --feature 12 --add 2 --save NAME"
+    nothing = f"no interventions are saved in {workspace} yet; save some with: {how}"
+    print_kept(("interventions", "kinds", "features", "SAEs", "notes"), set_ids(workspace), row, nothing)

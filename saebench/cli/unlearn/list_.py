@@ -2,17 +2,12 @@
 
 from saebench.cli.listing import print_kept
 from saebench.cli.options import DEFAULT_WORKSPACE, WorkspaceDir
-from saebench.cli.progress import console
 from saebench.interventions.unlearning import read_result, result_ids
 from saebench.wording import treated
 
 
 def command(workspace: WorkspaceDir = DEFAULT_WORKSPACE) -> None:
     """List unlearning runs: what was to be forgotten, how, and what came of it."""
-    ids = result_ids(workspace)
-    if not ids:
-        console.print(f"nothing is unlearned in {workspace} yet; begin with: saebench unlearn run", markup=False)
-        return
 
     def row(result_id: str) -> tuple[str, ...]:
         found = read_result(workspace, result_id)
@@ -20,4 +15,6 @@ def command(workspace: WorkspaceDir = DEFAULT_WORKSPACE) -> None:
         shares = (f"{picked.scores.forget.value:.1%}", f"{picked.scores.controls.value:.1%}")
         return found.id, ", ".join(found.config.forget), treated(picked.treatment, picked.strength), *shares
 
-    print_kept(("run", "forget", "treatment", "forget right", "controls right"), ids, row)
+    nothing = f"nothing is unlearned in {workspace} yet; begin with: saebench unlearn run"
+    columns = ("run", "forget", "treatment", "forget right", "controls right")
+    print_kept(columns, result_ids(workspace), row, nothing)

@@ -27,7 +27,7 @@ from saebench.interventions.unlearning import (
 )
 from saebench.interventions.unlearning.result import work_folder
 from saebench.interventions.unlearning.selection import listed
-from saebench.wording import label, strength_of, treated
+from saebench.wording import label, spared, strength_of, treated
 from store import FeatureStore
 from store.workspace import check_id
 
@@ -97,8 +97,10 @@ def show(result: UnlearningResult, workspace: Path) -> None:
     table = Table(box=None, pad_edge=False)
     for title in ("", "strength", "forget right", "controls right", "CE added", "KL"):
         table.add_column(title, no_wrap=True)
-    for curve in sorted(result.curves, key=lambda each: each.baseline):
-        if curve.baseline and "baselines" not in table.columns[0].cells:
+    treatments = [curve for curve in result.curves if not curve.baseline]
+    baselines = [curve for curve in result.curves if curve.baseline]
+    for curve in (*treatments, *baselines):
+        if baselines and curve is baselines[0]:
             table.add_row("baselines")
         for number, point in enumerate(curve.points):
             mark = " ←" if curve.name == result.picked.treatment and point.strength == result.picked.strength else ""
@@ -111,9 +113,7 @@ def show(result: UnlearningResult, workspace: Path) -> None:
     if result.saebench is not None:
         console.print(f"SAEBench  {result.saebench.score:.3f} by its own grid of features and strengths", markup=False)
     picked = result.picked
-    bound = f"{result.config.bound:.0%} of the {controls:,} controls"
-    if controls * (1 - result.config.bound) < 1:
-        bound += ", which is all of them"
+    bound = f"{result.config.bound:.0%} of the controls{spared(controls, result.config.bound)}"
     why = f"forgets most of those that keep {bound}" if picked.keeps_controls else f"gains most; none keeps {bound}"
     console.print(f"picked    {treated(picked.treatment, picked.strength)} (←): {why}", markup=False)
     console.print(

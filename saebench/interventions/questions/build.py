@@ -14,9 +14,9 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from itertools import islice, zip_longest
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from saebench.config import CorpusConfig
+from saebench.config import CorpusConfig, Section
 from saebench.corpus import Document
 from saebench.corpus.tokenization import SourceTokenizer
 from saebench.errors import UserError
@@ -33,10 +33,8 @@ Shape = tuple[bool, int]
 Pools = Mapping[Shape, Sequence[str]]
 
 
-class BuildConfig(BaseModel):
+class BuildConfig(Section):
     """How questions are made."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     form: Literal["cloze", "choices"] = Field("cloze", description="complete a word, or choose it among others")
     per_topic: int = Field(200, ge=1, description="questions of a topic, at most")

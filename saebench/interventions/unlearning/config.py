@@ -94,7 +94,7 @@ class UnlearnConfig(Section):
             Treatment(),
             Treatment(kind="clamp_prime", strengths=(2, 4, 8)),
             Treatment(kind="guarded", strengths=(2, 4, 8)),
-            Treatment(kind="zero", strengths=(1,)),
+            Treatment(kind="zero"),
             Treatment(kind="project", strengths=(1, 2, 4)),
         ),
     )
